@@ -1,0 +1,69 @@
+"""The asyncio client for WhatsApp's Block Users API: every number accounted for.
+
+    from blockusers import Account, Client
+
+    async with Client(Account(phone_number_id, access_token)) as client:
+        report = await client.block(numbers)
+
+What stands in `__all__` here and in `blockusers.sandbox` is what you can rely on.
+"""
+
+from blockusers.client import Client
+from blockusers.errors import (
+    AccountRestricted,
+    ApiError,
+    AuthenticationError,
+    BlocklistChanged,
+    BlocklistFull,
+    BlockUsersError,
+    ClientClosed,
+    ConnectionFailed,
+    InvalidRequest,
+    InvalidResponse,
+    PermissionDenied,
+    QueueFull,
+    RateLimited,
+    RequestTimeout,
+    ServiceError,
+    TransportError,
+)
+from blockusers.models import Account, BlockedUser, Fault, Operation, Page, Status
+from blockusers.pacing import FixedPace, PaceState
+from blockusers.report import Incomplete, Outcome, PartialFailure, Report, UserFailed
+from blockusers.retry import RetryPolicy
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Account",
+    "AccountRestricted",
+    "ApiError",
+    "AuthenticationError",
+    "BlockUsersError",
+    "BlockedUser",
+    "BlocklistChanged",
+    "BlocklistFull",
+    "Client",
+    "ClientClosed",
+    "ConnectionFailed",
+    "Fault",
+    "FixedPace",
+    "Incomplete",
+    "InvalidRequest",
+    "InvalidResponse",
+    "Operation",
+    "Outcome",
+    "PaceState",
+    "Page",
+    "PartialFailure",
+    "PermissionDenied",
+    "QueueFull",
+    "RateLimited",
+    "Report",
+    "RequestTimeout",
+    "RetryPolicy",
+    "ServiceError",
+    "Status",
+    "TransportError",
+    "UserFailed",
+]

@@ -1,0 +1,227 @@
+"""The client: puts the layers together. What they do is in their own modules."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from blockusers import wire
+from blockusers.batch import Batcher, OnSettled
+from blockusers.checks import check_number
+from blockusers.errors import ClientClosed
+from blockusers.identifiers import Identifier
+from blockusers.models import Account, BlockedUser, Operation, Page
+from blockusers.pacing import FixedPace, Pace, Priority, Slot
+from blockusers.pages import Paginator
+from blockusers.report import Report
+from blockusers.retry import RetryPolicy
+from blockusers.session import Session
+from blockusers.sources import Users
+
+_DEFAULT_IN_FLIGHT = 4
+
+
+class Client:
+    """Blocks, unblocks and lists the people who may not write to a business number.
+
+        async with Client(Account(phone_number_id, access_token)) as client:
+            report = await client.block(numbers)
+
+    Frameworks with hooks for start and stop use `open()` and `close()` instead.  One client serves
+    any number of tasks at the same time; they share its pace.
+
+    Args:
+        account: Which blocklist, and the right to change it.
+        session: An `aiohttp.ClientSession` to borrow; it is not closed, and what it sets by
+            default (headers, auth, timeout, …) does not reach the requests. None makes one.
+        chunk_size: Most users in one request, 1 to 1,000.
+        request_timeout: Seconds for one request, from its start to the end of its answer.
+        retry: When to try again.
+        pace: When requests may leave; None is a fresh `FixedPace` of 4 requests at the same time.
+            Clients of the same number in one process do well to share one.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; the message begins with its name.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        chunk_size: int = 1000,
+        request_timeout: float = 30.0,
+        retry: RetryPolicy = RetryPolicy(),
+        pace: Pace | None = None,
+    ) -> None:
+        _check_type("account", account, Account)
+        _check_type("session", session, aiohttp.ClientSession, type(None))
+        _check_type("retry", retry, RetryPolicy)
+        check_number("request_timeout", request_timeout, least=0.001)
+        self._account = account
+        self._pace: Pace = FixedPace(_DEFAULT_IN_FLIGHT) if pace is None else pace
+        self._retry = retry
+        self._session = Session(account, session=session, request_timeout=request_timeout)
+        self._batcher = Batcher(self._update, retry=retry, pace=self._pace, chunk_size=chunk_size)
+        self._paginator = Paginator(self._fetch, retry.pause)
+
+    @property
+    def account(self) -> Account:
+        """The account that it works for."""
+        return self._account
+
+    @property
+    def pace(self) -> Pace:
+        """The pace that its requests keep; `pace.state` tells what it is doing."""
+        return self._pace
+
+    async def open(self) -> Self:
+        """Get ready for requests; the same as entering `async with`."""
+        await self._session.open()
+        return self
+
+    async def close(self) -> None:
+        """Close the session, unless it is a borrowed one; the same as leaving `async with`."""
+        await self._session.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def block(self, users: Users, *, on_settled: OnSettled | None = None) -> Report:
+        """Block users: they can no longer write to the business number, nor it to them.
+
+        Meta permits it only within 24 hours of a user's last message; anybody else fails with
+        131047. (https://developers.facebook.com/docs/whatsapp/cloud-api/block-users)
+
+        Args:
+            users: Phone numbers, WhatsApp ids, BSUIDs, outcomes or blocked users, from any
+                iterable or async iterable. Numbers need their country code: a bare national
+                number of ten digits cannot be told from an international one.
+            on_settled: Called with a tuple of outcomes whenever some become final, and awaited
+                if it is async. What it raises ends the job.
+
+        Returns:
+            What became of each distinct user, in the order in which they were handed in.
+
+        Raises:
+            Incomplete: The job ended early. Its `report` accounts for every user; hand in
+                `report.unknown` and `report.remaining` again.
+            TypeError: *users* is no list of users.
+            ClientClosed: The client is not open.
+        """
+        return await self._job(Operation.BLOCK, users, on_settled)
+
+    async def unblock(self, users: Users, *, on_settled: OnSettled | None = None) -> Report:
+        """Unblock users: they can write again. There is no 24-hour rule for it.
+
+        Arguments, result and errors are those of `block`.
+        """
+        return await self._job(Operation.UNBLOCK, users, on_settled)
+
+    def blocked(self, *, page_size: int | None = None) -> AsyncGenerator[BlockedUser]:
+        """Yield the blocked users.
+
+        Everyone who is on the list throughout is yielded exactly once, nobody twice; those who
+        come or go meanwhile may or may not be.  Do not unblock inside the loop: each change makes
+        the walk begin again.  Take a `snapshot()` for that.
+
+        Args:
+            page_size: Users per request; None leaves it to the server.
+
+        Raises:
+            BlocklistChanged: The list changes faster than it can be read.
+            BlockUsersError: A page could not be read.
+        """
+        self._check_page_size(page_size)
+        return self._paginator.blocked(page_size)
+
+    def blocked_pages(
+        self,
+        *,
+        page_size: int | None = None,
+        after: str | None = None,
+        before: str | None = None,
+    ) -> AsyncGenerator[Page]:
+        """Yield pages with their cursors, to show or to go on from later.
+
+        Args:
+            page_size: Users per page; None leaves it to the server.
+            after: A page's `after`: go on forward behind that page.
+            before: A page's `before`: go backward from that page.
+
+        Raises:
+            ValueError: Both *after* and *before* are given.
+            BlocklistChanged: The list changed since the cursor was made.
+            BlockUsersError: A page could not be read.
+        """
+        self._check_page_size(page_size)
+        _check_type("after", after, str, type(None))
+        _check_type("before", before, str, type(None))
+        if after is not None and before is not None:
+            raise ValueError("after, before: pass one of them, not both")
+        return self._paginator.pages(page_size, after, before)
+
+    async def snapshot(self, *, page_size: int | None = None) -> tuple[BlockedUser, ...]:
+        """Return the list as it was at one instant.
+
+        Args:
+            page_size: Users per request; None leaves it to the server.
+
+        Raises:
+            BlocklistChanged: The list changed during each of 5 walks.
+            BlockUsersError: A page could not be read.
+        """
+        self._check_page_size(page_size)
+        return await self._paginator.snapshot(page_size)
+
+    async def _job(
+        self, operation: Operation, users: Users, on_settled: OnSettled | None
+    ) -> Report:
+        if on_settled is not None and not callable(on_settled):
+            raise TypeError("on_settled: must be a function that takes a tuple of outcomes")
+        self._check_open()
+        return await self._batcher.run(operation, users, on_settled)
+
+    def _check_page_size(self, page_size: int | None) -> None:
+        if page_size is not None:
+            check_number("page_size", page_size, whole=True, least=1)
+        self._check_open()
+
+    def _check_open(self) -> None:
+        if not self._session.is_open:
+            raise ClientClosed(
+                "the client is not open: use it inside `async with Client(…) as client:`,"
+                " or between `await client.open()` and `await client.close()`"
+            )
+
+    async def _update(
+        self, operation: Operation, users: Sequence[Identifier]
+    ) -> dict[str, wire.Verdict]:
+        reply = await self._session.send(wire.build_update(operation, users))
+        return wire.read_update(reply, operation, users)
+
+    async def _fetch(
+        self, page_size: int | None, after: str | None, before: str | None
+    ) -> wire.Listing:
+        request = wire.build_listing(page_size, after, before)
+
+        async def attempt(_: Slot) -> wire.Listing:
+            return wire.read_page(await self._session.send(request))
+
+        return await self._retry.run(attempt, self._pace, Priority.LISTING)
+
+
+def _check_type(name: str, value: object, *kinds: type) -> None:
+    if not isinstance(value, kinds):
+        raise TypeError(f"{name}: must be of type {kinds[0].__name__}, not {type(value).__name__}")

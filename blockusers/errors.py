@@ -1,0 +1,172 @@
+"""The errors, one class for each reaction that a caller would have.
+
+    BlockUsersError
+    ├── TransportError            no usable answer came
+    │   ├── ConnectionFailed          refused, reset, unreachable, TLS, DNS
+    │   ├── RequestTimeout            nothing within `request_timeout`
+    │   └── InvalidResponse           an answer that is not the API's
+    ├── ApiError                  the server said no to the whole request
+    │   ├── AuthenticationError       the token is missing, invalid or expired
+    │   ├── PermissionDenied          the token may not do this
+    │   ├── InvalidRequest            a parameter is wrong, or the phone number id unknown
+    │   ├── AccountRestricted         the business account is restricted or locked
+    │   ├── RateLimited               too many requests, or too many users in one
+    │   ├── BlocklistFull             64,000 users are blocked
+    │   ├── BlocklistChanged          the list changed while it was read
+    │   └── ServiceError              a passing fault at Meta's
+    ├── Incomplete                a job ended early (in `blockusers.report`)
+    ├── PartialFailure            from `Report.raise_for_failures()` (likewise)
+    ├── UserFailed                from `Outcome.raise_for_failure()` (likewise)
+    ├── ClientClosed              the client was used before it was opened or after it was closed
+    └── QueueFull                 too many single calls wait
+
+A failure of some users is a value, a `Report`; these are for what ends a whole call.  All of them
+can be pickled.  No text of theirs shows a token, and phone numbers in them are masked.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from blockusers.identifiers import mask_all
+from blockusers.models import Reaction, known
+
+
+class BlockUsersError(Exception):
+    """Base of every error that this library raises by itself, apart from wrong arguments."""
+
+
+@attrs.define(slots=False)
+class TransportError(BlockUsersError):
+    """No usable answer came."""
+
+    message: str
+    """What happened."""
+    sent: bool = True
+    """Whether the request may have reached the server, and may have been carried out."""
+    cause: str = ""
+    """Class of the error underneath. The error itself is not kept: its text holds secrets."""
+    errno: int | None = None
+    """The operating system's error number."""
+
+    def __str__(self) -> str:
+        return mask_all(self.message)
+
+
+@attrs.define(slots=False)
+class ConnectionFailed(TransportError):
+    """The connection could not be made, or broke."""
+
+
+@attrs.define(slots=False)
+class RequestTimeout(TransportError):
+    """The answer did not come within the client's `request_timeout`."""
+
+
+@attrs.define(slots=False)
+class InvalidResponse(TransportError):
+    """The answer is not one that the API gives: HTML, broken JSON, wrong shapes, too large."""
+
+
+@attrs.define(slots=False)
+class ApiError(BlockUsersError):
+    """The server said no to the whole request."""
+
+    message: str
+    """Meta's words."""
+    code: int | None = None
+    """Meta's error code; None if the answer had none."""
+    subcode: int | None = None
+    """Meta's `error_subcode`."""
+    status: int | None = None
+    """The HTTP status; None if the request was not even sent."""
+    details: str = ""
+    """Meta's `error_data.details`."""
+    trace_id: str = ""
+    """Meta's `fbtrace_id`; their support asks for it."""
+    retry_after: float | None = None
+    """Seconds that the server asked to wait; None if it did not."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the request was certainly not carried out."""
+        code = known(self.code)
+        return self.status is None or (code is not None and code.refuses)
+
+    def __str__(self) -> str:
+        code = known(33 if self.subcode == 33 else self.code)
+        parts = [
+            ": ".join(filter(None, (self.message, self.details))),
+            f"code {self.code}" if self.code is not None else "",
+            f"HTTP {self.status}" if self.code is None and self.status else "",
+            f"trace {self.trace_id}" if self.trace_id else "",
+            code.advice if code else "",
+        ]
+        return mask_all("; ".join(filter(None, parts)))
+
+
+@attrs.define(slots=False)
+class AuthenticationError(ApiError):
+    """The access token is missing, invalid or expired."""
+
+
+@attrs.define(slots=False)
+class PermissionDenied(ApiError):
+    """The token may not do this."""
+
+
+@attrs.define(slots=False)
+class InvalidRequest(ApiError):
+    """The server does not take the request as it is; sending it again changes nothing."""
+
+
+@attrs.define(slots=False)
+class AccountRestricted(ApiError):
+    """The business account is restricted or locked."""
+
+
+@attrs.define(slots=False)
+class RateLimited(ApiError):
+    """Too many requests in a short time, or too many users in one."""
+
+
+@attrs.define(slots=False)
+class BlocklistFull(ApiError):
+    """The blocklist holds its 64,000 users."""
+
+
+@attrs.define(slots=False)
+class BlocklistChanged(ApiError):
+    """The blocklist changed while it was read."""
+
+
+@attrs.define(slots=False)
+class ServiceError(ApiError):
+    """A passing fault at Meta's."""
+
+
+class ClientClosed(BlockUsersError):
+    """The client was used before it was opened or after it was closed."""
+
+
+class QueueFull(BlockUsersError):
+    """Too many single calls wait already."""
+
+
+ERROR_OF: Final[dict[Reaction, type[ApiError]]] = {
+    Reaction.FIX_TOKEN: AuthenticationError,
+    Reaction.GET_PERMISSION: PermissionDenied,
+    Reaction.FIX_REQUEST: InvalidRequest,
+    Reaction.ASK_META: AccountRestricted,
+    Reaction.SLOW_DOWN: RateLimited,
+    Reaction.STOP_BLOCKING: BlocklistFull,
+    Reaction.RESTART_LISTING: BlocklistChanged,
+    Reaction.RETRY: ServiceError,
+    # A whole request that "failed for some users" without saying for whom, or that is refused for
+    # a reason which belongs to one user, is one to look at.
+    Reaction.READ_LISTS: InvalidRequest,
+    Reaction.SKIP_USER: InvalidRequest,
+}
+"""The class of error that calls for each reaction."""

@@ -1,0 +1,184 @@
+"""Reads what people write for a WhatsApp user, and refuses what would reach somebody else.
+
+A user is named by a phone number (`+1 650 555 1234`), by a WhatsApp id (`16505551234`, the same
+person) or by a business-scoped user id (`US.13491208655302741918`, a BSUID).  The digits decide who
+is meant, so the digits are the key.  Junk that is refused costs a line in a report.  Junk that is
+"repaired" into a number blocks a stranger, so every rule here either keeps all the digits as they
+stand or refuses and says how to mend the input.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final, NamedTuple
+
+
+class Identifier(NamedTuple):
+    """One user, as the API is told about them."""
+
+    key: str
+    """Who is meant: the bare digits, or the BSUID. Two spellings of one person share it."""
+    wire: str
+    """What is sent: the key, with a leading `+` where one was written."""
+
+    @property
+    def is_bsuid(self) -> bool:
+        """Whether this goes under `user_id` instead of `user`."""
+        return "." in self.key
+
+
+_PLAIN: Final = re.compile(r"\+?([1-9][0-9]{6,14})")
+_BSUID: Final = re.compile(r"[A-Z]{2}\.[A-Za-z0-9]{1,128}")
+_LIKE_BSUID: Final = re.compile(r"[A-Za-z]{2}\.[A-Za-z0-9.]+")
+_FLOAT: Final = re.compile(r"[0-9.]+e\+?[0-9]+|[0-9]*\.0|[0-9]{7,}\.[0-9]{1,2}")
+_TRUNK_ZERO: Final = re.compile(r"[(\[]0")
+
+_DASHES: Final = "-\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
+_BRACKETS: Final = "()[]\uff08\uff09\uff3b\uff3d"
+_DOTS_AND_SLASHES: Final = "./\uff0e\uff0f"
+# Zero-width and direction marks: phones and chat programs put them around a number they copy.
+_INVISIBLE: Final = (
+    "\u061c\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
+    "\u2060\u2066\u2067\u2068\u2069\ufeff"
+)
+_UNSEEN: Final = dict.fromkeys(map(ord, _INVISIBLE))
+_SAME: Final = str.maketrans(
+    {"\uff0b": "+"}
+    | dict.fromkeys(_DASHES, "-")
+    | dict(zip(_BRACKETS, "()[]()[]", strict=True))
+    | dict(zip(_DOTS_AND_SLASHES, "././", strict=True))
+)
+_SEPARATORS: Final = dict.fromkeys(map(ord, "-()[]./"))
+
+
+def read(user: object) -> Identifier:
+    """Read a phone number, a WhatsApp id or a BSUID.
+
+    Blanks, dots, dashes, brackets, slashes and invisible marks are dropped; a leading `+` is kept;
+    decimal digits of any script become ASCII; 7 to 15 digits must remain.
+
+    Args:
+        user: A `str`, or an `int` that holds a number with its country code.
+
+    Raises:
+        ValueError: The input is no user, or would reach a stranger; the message says how to mend
+            it, and never repeats the input.
+    """
+    if isinstance(user, int) and not isinstance(user, bool):
+        user = _from_int(user)
+    if not isinstance(user, str):
+        raise ValueError(f"a user is a str or an int, not {type(user).__name__}")
+    if plain := _PLAIN.fullmatch(user):
+        return Identifier(plain[1], user)
+    text = user.strip().translate(_UNSEEN).strip()
+    if _LIKE_BSUID.fullmatch(text) and not _FLOAT.fullmatch(text):
+        return _read_bsuid(text)
+    return _read_number(text)
+
+
+def _from_int(number: int) -> str:
+    if number < 0:
+        raise ValueError("a negative number is nobody's; pass the phone number as text")
+    if number >= 10**15:
+        raise ValueError("more than 15 digits; a phone number has 7 to 15")
+    return str(number)
+
+
+def _read_bsuid(text: str) -> Identifier:
+    if text[2:].upper().startswith(".ENT."):
+        raise ValueError("a parent id (XX.ENT.…) cannot be blocked; use the person's own BSUID")
+    if not _BSUID.fullmatch(text):
+        raise ValueError(
+            "not a BSUID: two capital letters, one dot, then 1 to 128 letters or digits"
+        )
+    return Identifier(text, text)
+
+
+def _read_number(text: str) -> Identifier:
+    text = _plain_characters(text)
+    _refuse_strangers(text)
+    plus = "+" if text.startswith("+") else ""
+    digits = text.removeprefix("+").translate(_SEPARATORS)
+    _refuse_what_is_no_number(digits)
+    return Identifier(digits, plus + digits)
+
+
+def _plain_characters(text: str) -> str:
+    """Drop blanks; bring dashes, brackets and digits of every script to their ASCII form."""
+    if text.isascii():
+        return text.replace(" ", "")
+    return "".join(
+        str(unicodedata.decimal(char)) if char.isdecimal() else char
+        for char in text.translate(_SAME)
+        if unicodedata.category(char) != "Zs"
+    )
+
+
+def _refuse_strangers(text: str) -> None:
+    """Refuse what has enough digits but, with its punctuation dropped, names somebody else."""
+    if _FLOAT.fullmatch(text.lower().removeprefix("+")) or text.endswith(".0"):
+        raise ValueError(
+            "looks like a spreadsheet's decimal number; format that column as text"
+            " and export it again, digits may be lost"
+        )
+    if text.startswith("-"):
+        raise ValueError(
+            "starts with a dash: what stood before it is missing, or a spreadsheet"
+            " has subtracted; write + and the country code first"
+        )
+    if text.startswith(("(", "[")):
+        raise ValueError(
+            "starts with a bracket, so the country code is missing;"
+            " write it in front, such as +1 (650) 555-1234"
+        )
+    if _TRUNK_ZERO.search(text):
+        raise ValueError(
+            "has a 0 at the start of a bracket, which is dialled only inside the country;"
+            " leave that 0 out, or the brackets where it belongs to the number (Italy)"
+        )
+    if sum(len(part.translate(_SEPARATORS)) >= 7 for part in text.split("/")) > 1:
+        raise ValueError("looks like two numbers in one; hand them in one by one")
+
+
+def _refuse_what_is_no_number(digits: str) -> None:
+    for char in digits:
+        if not "0" <= char <= "9":
+            raise ValueError(f"{_describe(char)} does not belong in a phone number")
+    if digits.startswith("00"):
+        raise ValueError("starts with 00, which is dialled, not sent; write + instead of 00")
+    if digits.startswith("0"):
+        raise ValueError(
+            "starts with 0, and no country code does;"
+            " write + and the country code instead of the leading 0"
+        )
+    if not 7 <= len(digits) <= 15:
+        raise ValueError(
+            f"has {len(digits)} digits; a number with its country code has 7 to 15, without blanks"
+        )
+
+
+def _describe(char: str) -> str:
+    if char == "+":
+        return "a second +"
+    name = "a control character" if unicodedata.category(char) == "Cc" else "the character"
+    return f"{name} (U+{ord(char):04X})" if not char.isprintable() else f"{char!r}"
+
+
+def mask(text: str) -> str:
+    """Shorten a user's name for logs and messages: `+16505551234` becomes `+1650…34`.
+
+    What is short shows less, what cannot be printed is shown as `?`, and nothing shows whole.
+    """
+    shown = "".join(char if char.isprintable() else "?" for char in text[:5] + text[-2:])
+    if len(text) >= 10:
+        return f"{shown[: 5 if text[0] == '+' else 4]}…{shown[-2:]}"
+    return f"{shown[: len(text) // 3]}…"
+
+
+_LONG_NUMBER: Final = re.compile(r"\+?[0-9]{7,}")
+
+
+def mask_all(text: str) -> str:
+    """Mask every number of seven digits or more inside a sentence."""
+    return _LONG_NUMBER.sub(lambda found: mask(found[0]), text)

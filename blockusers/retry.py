@@ -1,0 +1,143 @@
+"""Trying again: what is worth it, how long to wait before, and when to give up.
+
+Timeouts, resets, unreadable answers, passing faults at Meta's and refusals for the rate limit are
+tried again; blocking and unblocking are set operations, so sending one twice does no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import attrs
+import tenacity
+
+from blockusers.checks import number
+from blockusers.errors import ApiError, RateLimited, ServiceError, TransportError
+from blockusers.pacing import Pace, Priority, Slot
+
+T = TypeVar("T")
+
+_PASSING: Final = (
+    TransportError,  # no usable answer
+    ServiceError,  # 139103 and the other passing faults
+    RateLimited,  # 130429 and the call limits
+)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether trying again may help; never so for a cancellation, which tenacity asks about too."""
+    return isinstance(error, _PASSING)
+
+
+@attrs.frozen
+class RetryPolicy:
+    """How often to try again, and how long to wait before.
+
+    The wait before attempt n+1 is drawn at random from 0 to `initial * 2**(n-1)` seconds, at most
+    `maximum` ("full jitter"), and is never shorter than the server asks for.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong.
+    """
+
+    attempts: int = attrs.field(default=6, validator=number(whole=True, least=1))
+    """Most attempts, the first included. A refusal for the rate limit uses up time instead."""
+    initial: float = attrs.field(default=0.5, validator=number())
+    """Longest first wait in seconds."""
+    maximum: float = attrs.field(default=30.0, validator=number())
+    """Longest wait in seconds, unless the server asks for a longer one."""
+    give_up_after: float | None = attrs.field(default=300.0, validator=number(optional=True))
+    """Seconds since the first failure after which there is no further attempt; None never gives
+    up on the rate limit. Waiting behind other requests, or because the server asked for it, does
+    not count; but a wait asked for that is longer than what is left ends the attempts."""
+    sleep: Callable[[float], Awaitable[None]] = attrs.field(
+        default=asyncio.sleep, kw_only=True, repr=False
+    )
+    """Waits for seconds."""
+    clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True, repr=False)
+    """Returns the time in seconds."""
+    random: Callable[[], float] = attrs.field(default=random.random, kw_only=True, repr=False)
+    """Returns a number from 0 to 1."""
+
+    async def run(
+        self, action: Callable[[Slot], Awaitable[T]], pace: Pace, priority: Priority
+    ) -> T:
+        """Call *action* in a slot of *pace*, again and again while its error is a passing one.
+
+        Raises:
+            BlockUsersError: The last error, once it is not worth trying again.
+        """
+        budget = _Budget(self)
+        attempts = tenacity.AsyncRetrying(  # shared between tasks, it would lose attempts
+            sleep=self.sleep,
+            retry=tenacity.retry_if_exception(is_passing),
+            wait=budget.wait,
+            stop=budget.is_used_up,
+            reraise=True,
+        )
+
+        async def attempt() -> T:
+            asked = self.clock()
+            async with pace.slot(priority) as slot:
+                budget.waited(self.clock() - asked)
+                try:
+                    return await action(slot)
+                except RateLimited as error:
+                    slot.rate_limited(error.retry_after)
+                    raise
+
+        return await attempts(attempt)
+
+    async def pause(self, attempt: int) -> None:
+        """Wait as after the *attempt*-th failure in a row."""
+        await self.sleep(self.jitter(attempt))
+
+    def jitter(self, attempt: int) -> float:
+        """Return a random wait in seconds after the *attempt*-th failure in a row."""
+        longest = min(self.maximum, self.initial * 2.0 ** min(attempt - 1, 64))
+        return self.random() * longest
+
+
+@attrs.define
+class _Budget:
+    """What is left of the attempts and the seconds of one use of a policy."""
+
+    policy: RetryPolicy
+    attempts: int = 0
+    first_failure: float | None = None
+    not_counted: float = 0.0
+    """Seconds since the first failure that were spent waiting for others."""
+
+    def waited(self, seconds: float) -> None:
+        if self.first_failure is not None:
+            self.not_counted += seconds
+
+    def wait(self, state: tenacity.RetryCallState) -> float:
+        return max(_hint(state), self.policy.jitter(state.attempt_number))
+
+    def is_used_up(self, state: tenacity.RetryCallState) -> bool:
+        now = self.policy.clock()
+        if self.first_failure is None:
+            self.first_failure = now
+        self.attempts += not isinstance(_error(state), RateLimited)
+        if self.attempts >= self.policy.attempts:
+            return True
+        if self.policy.give_up_after is None:
+            return False
+        spent = now - self.first_failure - self.not_counted
+        self.not_counted += _hint(state)
+        return bool(state.upcoming_sleep > self.policy.give_up_after - spent)
+
+
+def _error(state: tenacity.RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def _hint(state: tenacity.RetryCallState) -> float:
+    """Return the seconds that the server asked to wait."""
+    error = _error(state)
+    return (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0

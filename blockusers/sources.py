@@ -1,0 +1,74 @@
+"""Reads users from whatever a caller hands in, no further ahead than asked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from typing import Final, TypeAlias
+
+from blockusers.report import User
+
+_LOG: Final = logging.getLogger("blockusers")
+
+Users: TypeAlias = Iterable[User] | AsyncIterable[User]
+
+
+class Source:
+    """The users of one job, read once from an iterable or an async iterable.
+
+    Raises:
+        TypeError: *users* is no list of users.
+    """
+
+    def __init__(self, users: Users) -> None:
+        self.error: Exception | None = None
+        """What the caller's iterable raised, if it did."""
+        self.at_end = False
+        """Whether there is nothing more to read."""
+        self._iterator = _iterate(users)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it can be read to its end without waiting for anybody."""
+        return isinstance(self._iterator, Iterator)
+
+    async def read(self, count: int, take: Callable[[User], None]) -> None:
+        """Hand at most *count* users to *take*, one by one as they come; fewer at the end.
+
+        An error of the caller's iterable is its end, and is kept.
+        """
+        try:
+            if isinstance(self._iterator, Iterator):
+                for _ in range(count):
+                    take(next(self._iterator))
+            else:
+                for _ in range(count):
+                    take(await anext(self._iterator))
+        except (StopIteration, StopAsyncIteration):
+            self.at_end = True
+        except Exception as error:
+            self.at_end, self.error = True, error
+
+    async def close(self) -> None:
+        """Close an async generator, so that it can release what it holds."""
+        close = getattr(self._iterator, "aclose", None)
+        if close is None:
+            return
+        try:
+            await close()
+        except Exception:
+            _LOG.exception("the source of users failed when it was closed")
+
+
+def _iterate(users: Users) -> Iterator[User] | AsyncIterator[User]:
+    if isinstance(users, str):
+        raise TypeError("users: a str is one person; for one person pass a list of one")
+    if isinstance(users, bytes | bytearray | memoryview):
+        raise TypeError("users: bytes are no list of users; decode them and split the lines")
+    if isinstance(users, AsyncIterable):
+        return aiter(users)
+    if isinstance(users, Iterable):
+        return iter(users)
+    raise TypeError(
+        f"users: must be an iterable or async iterable of users, not {type(users).__name__}"
+    )

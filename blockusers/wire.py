@@ -1,0 +1,463 @@
+"""The protocol without I/O: builds requests, reads replies.
+
+A reply is judged by its body, not by its HTTP status: Meta answers a mixed success with status 400
+and the two lists of a per-number answer.  Whatever is not as the API promises is read as "nobody
+knows", never as done:
+
+- a user that the answer forgot, or names both as done and as failed, is `UNKNOWN`;
+- a row that is not well-formed makes the user it names `UNKNOWN`;
+- a row for somebody who was not asked for is ignored and logged;
+- an answer without any of the promised parts is an `InvalidResponse`.
+
+Guide: https://developers.facebook.com/docs/whatsapp/cloud-api/block-users
+"""
+
+from __future__ import annotations
+
+import logging
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import attrs
+import cattrs
+import orjson
+
+from blockusers import identifiers
+from blockusers.errors import (
+    ERROR_OF,
+    ApiError,
+    AuthenticationError,
+    InvalidRequest,
+    InvalidResponse,
+    PermissionDenied,
+    RateLimited,
+    ServiceError,
+)
+from blockusers.identifiers import Identifier
+from blockusers.models import BlockedUser, Fault, Operation, Page, Status, known
+
+_LOG: Final = logging.getLogger("blockusers")
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Request:
+    """One request, without the secrets and the address that the session adds."""
+
+    method: str
+    query: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    body: bytes | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class Reply:
+    """What came back: nothing in it is interpreted yet."""
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    """Header names in any case; the mapping must not mind the case."""
+    body: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Verdict:
+    """What one answer says about one user."""
+
+    status: Status
+    wa_id: str | None = None
+    user_id: str | None = None
+    faults: tuple[Fault, ...] = ()
+
+
+# --------------------------------------------------------------------------- requests
+
+_METHODS: Final = {Operation.BLOCK: "POST", Operation.UNBLOCK: "DELETE"}
+
+
+def build_update(operation: Operation, users: Iterable[Identifier]) -> Request:
+    """Build the request that blocks or unblocks *users*."""
+    entries = [{"user_id" if user.is_bsuid else "user": user.wire} for user in users]
+    body = orjson.dumps({"messaging_product": "whatsapp", "block_users": entries})
+    return Request(_METHODS[operation], body=body)
+
+
+def build_listing(page_size: int | None, after: str | None, before: str | None) -> Request:
+    """Build the request for one page of the blocklist."""
+    limit = None if page_size is None else str(page_size)
+    query = {"limit": limit, "after": after, "before": before}
+    return Request("GET", {name: value for name, value in query.items() if value is not None})
+
+
+# --------------------------------------------------------------------------- shapes
+
+
+def _text(value: Any, _: object) -> str | None:
+    """Read text that may be missing; cattrs by itself would turn null into "None"."""
+    if value is None or isinstance(value, str):
+        return value or None
+    raise TypeError(f"text expected, not {type(value).__name__}")
+
+
+def _wa_id(value: Any, _: object) -> str | None:
+    text = _text(value, None)
+    if text is not None and not re.fullmatch(r"\+?[0-9]{1,32}", text):
+        raise ValueError("not the digits of a WhatsApp id")
+    return text and text.removeprefix("+")
+
+
+def _user_id(value: Any, _: object) -> str | None:
+    text = _text(value, None)
+    if text is not None and not re.fullmatch(r"[A-Z]{2}\.[A-Za-z0-9.]{1,136}", text):
+        raise ValueError("not a business-scoped user id")
+    return text
+
+
+def _fault(value: Any, _: object) -> Fault:
+    """Read one entry of `errors`, whatever it holds: it explains a failure, it does not decide."""
+    if not isinstance(value, dict):
+        return Fault(None, _words(value) or _meaning(None))
+    code = _code(value.get("code"))
+    message = _words(value.get("message")) or _words(value.get("title")) or _meaning(code)
+    return Fault(code, message, _details(value))
+
+
+def _meaning(code: int | None) -> str:
+    meant = known(code)
+    return meant.meaning if meant else "the server gave no reason"
+
+
+def _faults(value: Any, _: object) -> tuple[Fault, ...]:
+    entries = value if isinstance(value, list) else [value]
+    return tuple(_fault(entry, None) for entry in entries) or (_fault(None, None),)
+
+
+class _WaId(str):
+    """Marks a field for `_wa_id`."""
+
+    __slots__ = ()
+
+
+class _UserId(str):
+    """Marks a field for `_user_id`."""
+
+    __slots__ = ()
+
+
+@attrs.frozen
+class _Row:
+    """One entry of `added_users`, `removed_users` or `failed_users`."""
+
+    input: str | None = None
+    wa_id: _WaId | None = None
+    user_id: _UserId | None = None
+    errors: tuple[Fault, ...] = ()
+
+
+@attrs.frozen
+class _ListRow:
+    """One entry of a page."""
+
+    wa_id: _WaId | None = None
+    user_id: _UserId | None = None
+    parent_user_id: _UserId | None = None
+
+
+def _shapes() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    hooks: dict[Any, Callable[[Any, object], Any]] = {
+        str | None: _text,
+        _WaId | None: _wa_id,
+        _UserId | None: _user_id,
+        tuple[Fault, ...]: _faults,
+    }
+    for shape, hook in hooks.items():
+        converter.register_structure_hook_func(partial(operator.eq, shape), hook)
+    return converter
+
+
+_SHAPES: Final = _shapes()
+
+
+def _structure(value: object, shape: type[T]) -> T | None:
+    """Return *value* as *shape*, or None if it is not of that shape."""
+    if not isinstance(value, dict):
+        return None
+    try:
+        return _SHAPES.structure(value, shape)
+    except cattrs.BaseValidationError as error:
+        _LOG.warning("ignored a malformed row: %s", "; ".join(cattrs.transform_error(error)))
+        return None
+
+
+# --------------------------------------------------------------------------- replies
+
+
+def read_update(
+    reply: Reply, operation: Operation, asked: Sequence[Identifier]
+) -> dict[str, Verdict]:
+    """Read the answer to `build_update`: one verdict for each of *asked*, by its key.
+
+    Raises:
+        ApiError: The whole request failed; its class says how to react.
+        InvalidResponse: The answer is not one that the API gives.
+    """
+    answer = _read_object(reply)
+    lists = answer.get("block_users")
+    lists = lists if isinstance(lists, dict) else {}
+    done = _rows(reply, lists, *_DONE_LISTS[operation])
+    failed = _rows(reply, lists, "failed_users")
+    error = answer.get("error")
+    if done is None and failed is None:
+        raise _error_of(reply, error) if error else _no_answer(reply, "has no list of users")
+    if error and not done and not failed and _code_of(error) != 139100:
+        raise _error_of(reply, error)
+    return _Ballot(asked).count(done or (), failed or ())
+
+
+# DELETE has been said to answer with `added_users`; POST never to answer with `removed_users`.
+_DONE_LISTS: Final = {
+    Operation.BLOCK: ("added_users",),
+    Operation.UNBLOCK: ("removed_users", "added_users"),
+}
+
+
+def _rows(reply: Reply, lists: Mapping[str, Any], *names: str) -> list[Any] | None:
+    """Return the entries of the lists *names*, or None if none of them is there."""
+    found = [lists[name] for name in names if lists.get(name) is not None]
+    if not all(isinstance(rows, list) for rows in found):
+        raise _no_answer(reply, f"has {' or '.join(names)} that is no list")
+    return [row for rows in found for row in rows] if found else None
+
+
+class _Ballot:
+    """Finds out which of the users that were asked for each row of an answer names."""
+
+    def __init__(self, asked: Sequence[Identifier]) -> None:
+        self._asked = asked
+        self._keys = {user.key for user in asked}
+        self._key_of_input = {user.wire: user.key for user in asked}
+
+    def count(self, done: Iterable[Any], failed: Iterable[Any]) -> dict[str, Verdict]:
+        done_rows, doubtful_done = self._read(done)
+        failed_rows, doubtful_failed = self._read(failed)
+        doubtful = doubtful_done | doubtful_failed | (done_rows.keys() & failed_rows.keys())
+        nobody_knows = Verdict(Status.UNKNOWN)
+        verdicts = {user.key: nobody_knows for user in self._asked}
+        for key, rows in done_rows.items():
+            verdicts[key] = Verdict(Status.DONE, rows[0].wa_id, rows[0].user_id)
+        for key, rows in failed_rows.items():
+            faults = tuple(fault for row in rows for fault in row.errors or _faults(None, None))
+            verdicts[key] = Verdict(Status.FAILED, rows[0].wa_id, rows[0].user_id, faults)
+        for key in doubtful:
+            verdicts[key] = attrs.evolve(verdicts[key], status=Status.UNKNOWN)
+        return verdicts
+
+    def _read(self, entries: Iterable[Any]) -> tuple[dict[str, list[_Row]], set[str]]:
+        """Return the rows by the user whom each names, and who is named by a malformed one."""
+        rows: dict[str, list[_Row]] = {}
+        doubtful: set[str] = set()
+        for entry in entries:
+            row = _structure(entry, _Row)
+            if row is None:
+                doubtful |= self._named_by_malformed(entry)
+            elif (key := self._match(row)) is None:
+                _LOG.warning("ignored a row for a user who was not asked for")
+            else:
+                rows.setdefault(key, []).append(row)
+        return rows, doubtful
+
+    def _match(self, row: _Row) -> str | None:
+        """Match by `input`, then by the digits of `wa_id`, then by `user_id`; never by position.
+
+        An `input` that names somebody else is not overruled by the ids beside it.
+        """
+        if row.input is not None:
+            if (key := self._key_of_input.get(row.input)) is not None:
+                return key
+            try:
+                key = identifiers.read(row.input).key
+            except ValueError:
+                pass
+            else:
+                return key if key in self._keys else None
+        return next((key for key in (row.wa_id, row.user_id) if key in self._keys), None)
+
+    def _named_by_malformed(self, entry: Any) -> set[str]:
+        values = entry.values() if isinstance(entry, dict) else (entry,)
+        texts = [value for value in values if isinstance(value, str)]
+        keys = {self._key_of_input.get(text, text.removeprefix("+")) for text in texts}
+        return keys & self._keys
+
+
+@attrs.frozen
+class Listing:
+    """A page, and whether the answer has links to its neighbours.
+
+    The links themselves are never followed: the token would go to whatever host they name.
+    """
+
+    page: Page
+    has_next: bool = False
+    has_previous: bool = False
+
+
+def read_page(reply: Reply) -> Listing:
+    """Read one page of the blocklist.
+
+    Raises:
+        ApiError: The request failed; `BlocklistChanged` for a cursor of an older list.
+        InvalidResponse: The answer is not one that the API gives.
+    """
+    answer = _read_object(reply)
+    if error := answer.get("error"):
+        raise _error_of(reply, error)
+    if not isinstance(answer.get("data"), list):
+        raise _no_answer(reply, "has no list of users")
+    users = tuple(_blocked_user(reply, row) for row in _flat(answer["data"]))
+    paging = answer.get("paging") or {}
+    cursors = paging.get("cursors") or {} if isinstance(paging, dict) else None
+    if not isinstance(cursors, dict):
+        raise _no_answer(reply, "has cursors that are no object")
+    before, after = (_cursor(reply, cursors.get(name)) for name in ("before", "after"))
+    page = Page(users, before, after)
+    return Listing(page, bool(paging.get("next")), bool(paging.get("previous")))
+
+
+def _flat(data: list[Any]) -> Iterable[Any]:
+    """Unwrap the older, nested form: `[{"block_users": [row, …]}]`."""
+    for row in data:
+        nested = row.get("block_users") if isinstance(row, dict) else None
+        yield from nested if isinstance(nested, list) else (row,)
+
+
+def _blocked_user(reply: Reply, entry: Any) -> BlockedUser:
+    row = _structure(entry, _ListRow)
+    if row is None or not (row.wa_id or row.user_id):
+        raise _no_answer(reply, "lists something that is no user")
+    return BlockedUser(row.wa_id, row.user_id, row.parent_user_id)
+
+
+def _cursor(reply: Reply, value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value or None
+    raise _no_answer(reply, "has a cursor that is no text")
+
+
+# --------------------------------------------------------------------------- errors
+
+
+def _read_object(reply: Reply) -> dict[str, Any]:
+    """Return the body's JSON object; raise what a body without one means."""
+    if reply.body.lstrip()[:1] != b"{":
+        raise _edge_error(reply)
+    try:
+        return dict(orjson.loads(reply.body))
+    except orjson.JSONDecodeError:
+        raise _no_answer(reply, "is broken JSON") from None
+
+
+_BY_STATUS: Final[dict[int, type[ApiError]]] = {
+    401: AuthenticationError,
+    403: PermissionDenied,
+    404: InvalidRequest,
+    429: RateLimited,
+}
+
+
+def _edge_error(reply: Reply) -> Exception:
+    """Return what an answer without JSON means: Meta's edge answers with HTML or nothing."""
+    empty = not reply.body.strip()
+    kind = _BY_STATUS.get(reply.status)
+    if reply.status >= 500:
+        kind = ServiceError
+    elif reply.status == 400 and empty:
+        kind = InvalidRequest
+    if kind is None:
+        return _no_answer(reply, "is empty" if empty else "is no JSON object")
+    message = "an empty answer" if empty else "an answer that is no JSON object"
+    return kind(message, status=reply.status, retry_after=_retry_after(reply))
+
+
+def _no_answer(reply: Reply, what: str) -> InvalidResponse:
+    return InvalidResponse(f"the answer (HTTP {reply.status}) {what}")
+
+
+def _error_of(reply: Reply, error: Any) -> ApiError:
+    """Return the error that an envelope describes: classified by its code, then by the status."""
+    fields = error if isinstance(error, dict) else {"message": error}
+    code = _code_of(error)
+    meant = known(code)
+    kind = ERROR_OF[meant.reaction] if meant else None
+    if kind in {None, InvalidRequest} and fields.get("is_transient") is True:
+        kind = ServiceError
+    if kind is None:
+        fallback = ServiceError if reply.status >= 500 else InvalidRequest
+        kind = _BY_STATUS.get(reply.status, fallback)
+    return kind(
+        message=_words(fields.get("message")) or _meaning(code),
+        code=code,
+        subcode=_code(fields.get("error_subcode")),
+        status=reply.status,
+        details=_details(fields),
+        trace_id=_words(fields.get("fbtrace_id")),
+        retry_after=_retry_after(reply),
+    )
+
+
+def _code_of(error: Any) -> int | None:
+    return _code(error.get("code")) if isinstance(error, dict) else None
+
+
+def _code(value: Any) -> int | None:
+    """Read an error code: an integer, printed as text in some of Meta's pages."""
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value.strip()):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _details(fields: Mapping[str, Any]) -> str:
+    """Return `error_data.details`, or `error_data` itself where it is bare text."""
+    data = fields.get("error_data")
+    details = data.get("details") if isinstance(data, dict) else data
+    return _words(details) or _words(fields.get("error_user_msg"))
+
+
+_LONGEST_WORDS: Final = 500
+
+
+def _words(value: Any) -> str:
+    return value[:_LONGEST_WORDS] if isinstance(value, str) else ""
+
+
+_ABSURD_WAIT: Final = 24 * 3600.0
+
+
+def _retry_after(reply: Reply) -> float | None:
+    """Return the longest wait in seconds that the headers ask for, None if they ask for none.
+
+    `Retry-After` is in seconds; `x-business-use-case-usage` names minutes until access is regained:
+    https://developers.facebook.com/docs/graph-api/overview/rate-limiting
+    An unreadable or absurd wait (negative, over a day) is no wait.
+    """
+    waits = [_seconds(reply.headers.get("Retry-After"), 1), *_regain_times(reply)]
+    return max((wait for wait in waits if 0 < wait <= _ABSURD_WAIT), default=None)
+
+
+def _seconds(value: Any, unit: float) -> float:
+    try:
+        return float(value) * unit
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def _regain_times(reply: Reply) -> Iterable[float]:
+    try:
+        usage = orjson.loads(reply.headers.get("x-business-use-case-usage", "{}"))
+        entries = [entry for group in usage.values() for entry in group]
+        return [_seconds(entry.get("estimated_time_to_regain_access"), 60) for entry in entries]
+    except (orjson.JSONDecodeError, AttributeError, TypeError):
+        return ()

@@ -1,0 +1,76 @@
+"""The checks: `nox` runs them all, `nox -s NAME` one, `nox -l` lists them."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["lint", "typing", "tests", "lowest", "wheel"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+OLDEST = PYTHONS[0]
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements of a dependency group."""
+    return nox.project.dependency_groups(PROJECT, name)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types of the package and of the examples of its use."""
+    session.install(".[cli]", *group("typing"))
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests and check that they reach every branch."""
+    # Editable, so that the measured files are those that are looked at.
+    session.install("-e", ".[cli]", *group("tests"))
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    if not session.posargs:
+        session.run("coverage", "combine", "--quiet")
+        session.run("coverage", "report")
+
+
+@nox.session(python=OLDEST)
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the oldest dependencies that the package allows."""
+    project = PROJECT["project"]
+    requirements = [*project["dependencies"], *project["optional-dependencies"]["cli"]]
+    session.install("-e", ".[cli]", *group("tests"))
+    session.install(*(text.replace(">=", "==") for text in requirements))
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel, install it alone into a clean environment, and run the demo there."""
+    folder = session.create_tmp()
+    session.run("python", "-m", "pip", "wheel", ".", "--no-deps", "--quiet", "--wheel-dir", folder)
+    (built,) = (path for path in session.cache_dir.glob("**/blockusers-*.whl"))
+    session.install(f"{built}[cli]")
+    with session.chdir(folder):
+        session.run("blockusers", "demo")
+        session.run("python", "-m", "blockusers", "--version")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks: `nox -s bench -- NAME …`, or all of them."""
+    session.install("-e", ".[cli]")
+    session.run("python", "-m", "benchmarks", *session.posargs)
