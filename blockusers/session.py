@@ -39,6 +39,7 @@ LARGEST_REPLY: Final = 16 * 1024 * 1024
 """Bytes of an answer that are read at most. 1,000 failed users make about 300 kB."""
 
 _USER_AGENT: Final = f"blockusers/{version('blockusers')}"
+_SHARE_TO_CONNECT: Final = 0.9
 _SHORTEST_SECRET: Final = 16
 
 
@@ -61,7 +62,10 @@ class Session:
         self._account = account
         self._borrowed = session
         self._session: aiohttp.ClientSession | None = None
-        self._timeout = aiohttp.ClientTimeout(total=request_timeout)
+        # Less for the connection: only then does aiohttp tell one that was never made.
+        self._timeout = aiohttp.ClientTimeout(
+            total=request_timeout, connect=_SHARE_TO_CONNECT * request_timeout
+        )
         self._url = _url_of(account)
         self._proxy: str | None = None
 

@@ -1,0 +1,41 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from inspect import signature
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import aioresponses.core
+import pytest
+
+from tests.support import Clock
+
+pytest_plugins = ["pytester"]
+
+
+class _Response(aiohttp.ClientResponse):
+    """Lets aioresponses 0.7.9 build responses of aiohttp 3.14, which wants one argument more.
+
+    https://github.com/pnuckowski/aioresponses/issues/289: delete this when that is released.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if "stream_writer" in signature(aiohttp.ClientResponse).parameters:
+            kwargs.setdefault("stream_writer", SimpleNamespace(output_size=0))
+        super().__init__(*args, **kwargs)
+
+
+aioresponses.core.ClientResponse = _Response
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def pytest_report_header() -> str:
+    names = ("aiohttp", "attrs", "cattrs", "orjson", "tenacity")
+    return ", ".join(f"{name} {version(name)}" for name in names)
