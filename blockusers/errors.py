@@ -42,7 +42,7 @@ class BlockUsersError(Exception):
 class TransportError(BlockUsersError):
     """No usable answer came."""
 
-    message: str
+    message: str = attrs.field(repr=mask_all)
     """What happened."""
     sent: bool = True
     """Whether the request may have reached the server, and may have been carried out."""
@@ -74,7 +74,7 @@ class InvalidResponse(TransportError):
 class ApiError(BlockUsersError):
     """The server said no to the whole request."""
 
-    message: str
+    message: str = attrs.field(repr=mask_all)
     """Meta's words."""
     code: int | None = None
     """Meta's error code; None if the answer had none."""
@@ -82,7 +82,7 @@ class ApiError(BlockUsersError):
     """Meta's `error_subcode`."""
     status: int | None = None
     """The HTTP status; None if the request was not even sent."""
-    details: str = ""
+    details: str = attrs.field(default="", repr=mask_all)
     """Meta's `error_data.details`."""
     trace_id: str = ""
     """Meta's `fbtrace_id`; their support asks for it."""
