@@ -8,29 +8,34 @@
 What stands in `__all__` here and in `blockusers.sandbox` is what you can rely on.
 """
 
-from blockusers.client import Client
-from blockusers.errors import (
-    AccountRestricted,
-    ApiError,
-    AuthenticationError,
-    BlocklistChanged,
-    BlocklistFull,
-    BlockUsersError,
-    ClientClosed,
-    ConnectionFailed,
-    InvalidRequest,
-    InvalidResponse,
-    PermissionDenied,
-    QueueFull,
-    RateLimited,
-    RequestTimeout,
-    ServiceError,
-    TransportError,
-)
-from blockusers.models import Account, BlockedUser, Fault, Operation, Page, Status
-from blockusers.pacing import FixedPace, PaceState
-from blockusers.report import Incomplete, Outcome, PartialFailure, Report, UserFailed
-from blockusers.retry import RetryPolicy
+from typing import TYPE_CHECKING
+
+from blockusers._lazy import lazily
+
+if TYPE_CHECKING:
+    from blockusers.client import Client
+    from blockusers.errors import (
+        AccountRestricted,
+        ApiError,
+        AuthenticationError,
+        BlocklistChanged,
+        BlocklistFull,
+        BlockUsersError,
+        ClientClosed,
+        ConnectionFailed,
+        InvalidRequest,
+        InvalidResponse,
+        PermissionDenied,
+        QueueFull,
+        RateLimited,
+        RequestTimeout,
+        ServiceError,
+        TransportError,
+    )
+    from blockusers.models import Account, BlockedUser, Fault, Operation, Page, Status
+    from blockusers.pacing import FixedPace, PaceState
+    from blockusers.report import Incomplete, Outcome, PartialFailure, Report, UserFailed
+    from blockusers.retry import RetryPolicy
 
 __version__ = "0.1.0"
 
@@ -67,3 +72,8 @@ __all__ = [
     "TransportError",
     "UserFailed",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = lazily(
+        __name__, __all__, ("models", "pacing", "errors", "report", "retry", "client")
+    )

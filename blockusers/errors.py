@@ -92,8 +92,11 @@ class ApiError(BlockUsersError):
     @property
     def refused(self) -> bool:
         """Whether the request was certainly not carried out."""
+        if self.status is None:
+            return True
         code = known(self.code)
-        return self.status is None or (code is not None and code.refuses)
+        # Of a passing fault nobody knows how far it came, whatever its code (`is_transient`).
+        return code is not None and code.refuses and not isinstance(self, ServiceError)
 
     def __str__(self) -> str:
         code = known(33 if self.subcode == 33 else self.code)

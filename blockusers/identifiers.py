@@ -31,7 +31,9 @@ class Identifier(NamedTuple):
 _PLAIN: Final = re.compile(r"\+?([1-9][0-9]{6,14})")
 _BSUID: Final = re.compile(r"[A-Z]{2}\.[A-Za-z0-9]{1,128}")
 _LIKE_BSUID: Final = re.compile(r"[A-Za-z]{2}\.[A-Za-z0-9.]+")
-_FLOAT: Final = re.compile(r"[0-9.]+e\+?[0-9]+|[0-9]*\.0|[0-9]{7,}\.[0-9]{1,2}")
+_FLOAT: Final = re.compile(
+    r"[0-9.]+e\+?[0-9]+|[0-9]*\.0+|[0-9]{7,}\.[0-9]{1,2}|[0-9]{9,}\.[0-9]+"
+)
 _TRUNK_ZERO: Final = re.compile(r"[(\[]0")
 
 _DASHES: Final = "-\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
@@ -72,7 +74,7 @@ def read(user: object) -> Identifier:
     if plain := _PLAIN.fullmatch(user):
         return Identifier(plain[1], user)
     text = user.strip().translate(_UNSEEN).strip()
-    if _LIKE_BSUID.fullmatch(text) and not _FLOAT.fullmatch(text):
+    if _LIKE_BSUID.fullmatch(text):
         return _read_bsuid(text)
     return _read_number(text)
 
@@ -122,9 +124,9 @@ def _refuse_strangers(text: str) -> None:
             "looks like a spreadsheet's decimal number; format that column as text"
             " and export it again, digits may be lost"
         )
-    if text.startswith("-"):
+    if text.startswith(("-", ".", "/", ")", "]")):
         raise ValueError(
-            "starts with a dash: what stood before it is missing, or a spreadsheet"
+            f"starts with {text[0]!r}: what stood before it is missing, or a spreadsheet"
             " has subtracted; write + and the country code first"
         )
     if text.startswith(("(", "[")):
@@ -137,7 +139,9 @@ def _refuse_strangers(text: str) -> None:
             "has a 0 at the start of a bracket, which is dialled only inside the country;"
             " leave that 0 out, or the brackets where it belongs to the number (Italy)"
         )
-    if sum(len(part.translate(_SEPARATORS)) >= 7 for part in text.split("/")) > 1:
+    *before, last = (len(part.removeprefix("+").translate(_SEPARATORS)) for part in text.split("/"))
+    # What stands before a slash is a country and an area code, of eight digits at most.
+    if max(before, default=0) > 8 or sum(length >= 7 for length in (*before, last)) > 1:
         raise ValueError("looks like two numbers in one; hand them in one by one")
 
 

@@ -251,7 +251,13 @@ def _check_version(_: Account, __: object, value: Any) -> None:
 def _check_url(account: Account, _: object, value: Any) -> None:
     if not isinstance(value, str):
         raise TypeError(f"base_url: must be a str, not {type(value).__name__}")
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+        readable = parts.port != 0 and value.isprintable() and not re.search(r"[ \\]", value)
+    except ValueError:  # a bad port, a lone bracket
+        readable = False
+    if not readable:
+        raise ValueError("base_url: must be a URL, without blanks")
     if parts.scheme not in {"https", "http"} or not parts.hostname:
         raise ValueError("base_url: must start with https:// and name a host")
     if parts.query or parts.fragment or parts.username is not None:

@@ -55,7 +55,7 @@ class Outcome:
         """Return plain values, fit for JSON or CSV; the fault's fields stand beside the user's."""
         fault = self.fault
         return {
-            "input": str(self.input),
+            "input": _written(self.input),
             "status": self.status.value,
             "wa_id": self.wa_id,
             "user_id": self.user_id,
@@ -67,12 +67,20 @@ class Outcome:
 
     def __repr__(self) -> str:
         # Phone numbers are people's; a repr ends up in logs.
-        text = f"<Outcome {identifiers.mask(str(self.input))} {self.status.value}"
+        text = f"<Outcome {identifiers.mask(_written(self.input))} {self.status.value}"
         return f"{text} {self.fault}>" if self.fault else f"{text}>"
 
 
 User: TypeAlias = str | int | Outcome | BlockedUser
 """What names a user: a phone number or WhatsApp id, a BSUID, or a value from an earlier call."""
+
+
+def _written(named: object) -> str:
+    """Return as text whatever was handed in; that can be an int too long for Python to write."""
+    try:
+        return str(named)
+    except Exception:
+        return f"<{type(named).__name__}>"
 
 
 def named_by(user: object) -> object:
@@ -139,7 +147,7 @@ class Report:
         try:
             return self._by_name[_name_key(named)]
         except KeyError:
-            raise KeyError(identifiers.mask(str(named))) from None
+            raise KeyError(identifiers.mask(_written(named))) from None
 
     def __len__(self) -> int:
         return len(self.outcomes)
@@ -176,7 +184,7 @@ def _name_key(named: object) -> object:
     try:
         return identifiers.read(named).key
     except ValueError:
-        return ("refused", type(named).__name__, str(named))
+        return ("refused", type(named).__name__, _written(named))
 
 
 @attrs.define(slots=False)
@@ -185,13 +193,13 @@ class Incomplete(BlockUsersError):
 
     report: Report
     """What is done and what is not: `remaining` and `unknown` can be handed in again."""
-    error: Exception
+    error: Exception = attrs.field(repr=lambda error: identifiers.mask_all(repr(error)))
     """What ended the job; also the `__cause__`."""
 
     def __str__(self) -> str:
         return (
             f"the job ended early ({self.report.summary()}): {type(self.error).__name__}:"
-            f" {self.error}; hand in report.unknown and report.remaining again"
+            f" {identifiers.mask_all(str(self.error))}; hand in report.unknown and report.remaining again"
         )
 
 
@@ -214,7 +222,7 @@ class UserFailed(BlockUsersError):
     outcome: Outcome
 
     def __str__(self) -> str:
-        name = identifiers.mask(str(self.outcome.input))
+        name = identifiers.mask(_written(self.outcome.input))
         return (
             f"{name} is {self.outcome.status.value}: {self.outcome.fault or 'no answer about it'}"
         )

@@ -19,6 +19,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -30,6 +31,7 @@ from blockusers.errors import (
     ERROR_OF,
     ApiError,
     AuthenticationError,
+    BlockUsersError,
     InvalidRequest,
     InvalidResponse,
     PermissionDenied,
@@ -212,7 +214,7 @@ def read_update(
     failed = _rows(reply, lists, "failed_users")
     error = answer.get("error")
     if done is None and failed is None:
-        raise _error_of(reply, error) if error else _no_answer(reply, "has no list of users")
+        raise _error_of(reply, error) if error else _edge_error(reply, "has no list of users")
     if error and not done and not failed and _code_of(error) != 139100:
         raise _error_of(reply, error)
     return _Ballot(asked).count(done or (), failed or ())
@@ -316,7 +318,7 @@ def read_page(reply: Reply) -> Listing:
     if error := answer.get("error"):
         raise _error_of(reply, error)
     if not isinstance(answer.get("data"), list):
-        raise _no_answer(reply, "has no list of users")
+        raise _edge_error(reply, "has no list of users")
     users = tuple(_blocked_user(reply, row) for row in _flat(answer["data"]))
     paging = answer.get("paging") or {}
     cursors = paging.get("cursors") or {} if isinstance(paging, dict) else None
@@ -353,11 +355,11 @@ def _cursor(reply: Reply, value: Any) -> str | None:
 def _read_object(reply: Reply) -> dict[str, Any]:
     """Return the body's JSON object; raise what a body without one means."""
     if reply.body.lstrip()[:1] != b"{":
-        raise _edge_error(reply)
+        raise _edge_error(reply, "is no JSON object" if reply.body.strip() else "is empty")
     try:
         return dict(orjson.loads(reply.body))
     except orjson.JSONDecodeError:
-        raise _no_answer(reply, "is broken JSON") from None
+        raise _edge_error(reply, "is broken JSON") from None
 
 
 _BY_STATUS: Final[dict[int, type[ApiError]]] = {
@@ -368,18 +370,19 @@ _BY_STATUS: Final[dict[int, type[ApiError]]] = {
 }
 
 
-def _edge_error(reply: Reply) -> Exception:
-    """Return what an answer without JSON means: Meta's edge answers with HTML or nothing."""
-    empty = not reply.body.strip()
+def _edge_error(reply: Reply, what: str) -> BlockUsersError:
+    """Return what an answer that is none of the API's means, by its status.
+
+    Meta's edge answers with HTML or nothing, gateways in front of it with JSON of their own.
+    """
     kind = _BY_STATUS.get(reply.status)
     if reply.status >= 500:
         kind = ServiceError
-    elif reply.status == 400 and empty:
+    elif reply.status == 400 and not reply.body.strip():
         kind = InvalidRequest
     if kind is None:
-        return _no_answer(reply, "is empty" if empty else "is no JSON object")
-    message = "an empty answer" if empty else "an answer that is no JSON object"
-    return kind(message, status=reply.status, retry_after=_retry_after(reply))
+        return _no_answer(reply, what)
+    return kind(f"the answer {what}", status=reply.status, retry_after=_retry_after(reply))
 
 
 def _no_answer(reply: Reply, what: str) -> InvalidResponse:
@@ -392,7 +395,9 @@ def _error_of(reply: Reply, error: Any) -> ApiError:
     code = _code_of(error)
     meant = known(code)
     kind = ERROR_OF[meant.reaction] if meant else None
-    if kind in {None, InvalidRequest} and fields.get("is_transient") is True:
+    if fields.get("is_transient") is True and (
+        kind is InvalidRequest or (kind is None and reply.status != 429)
+    ):
         kind = ServiceError
     if kind is None:
         fallback = ServiceError if reply.status >= 500 else InvalidRequest
@@ -457,7 +462,9 @@ def _seconds(value: Any, unit: float) -> float:
 def _regain_times(reply: Reply) -> Iterable[float]:
     try:
         usage = orjson.loads(reply.headers.get("x-business-use-case-usage", "{}"))
-        entries = [entry for group in usage.values() for entry in group]
-        return [_seconds(entry.get("estimated_time_to_regain_access"), 60) for entry in entries]
-    except (orjson.JSONDecodeError, AttributeError, TypeError):
-        return ()
+    except orjson.JSONDecodeError:
+        return
+    groups = usage.values() if isinstance(usage, dict) else ()
+    for entry in chain.from_iterable(group for group in groups if isinstance(group, list)):
+        if isinstance(entry, dict):
+            yield _seconds(entry.get("estimated_time_to_regain_access"), 60)

@@ -178,11 +178,10 @@ async def test_workers_are_bounded() -> None:
 async def test_pace_bounds_the_size() -> None:
     """A request names no more users than its slot permits; the others follow in order."""
 
-    @attrs.define
     class Small(FixedPace):
         @asynccontextmanager
         async def slot(self, priority: Priority = Priority.BULK) -> AsyncIterator[Slot]:
-            async with super(Small, self).slot(priority):
+            async with super().slot(priority):
                 yield Slot(max_users=4)
 
     server = Server()
@@ -436,7 +435,7 @@ async def test_async_source_is_closed() -> None:
 
 
 async def test_waiting_for_a_slow_source_ends_too() -> None:
-    """An async source that does not go on cannot keep an ended job alive; nothing it gave is lost."""
+    """An async source that hangs cannot keep an ended job alive; nothing it gave is lost."""
 
     async def source() -> AsyncIterator[str]:
         for user in numbers(13):

@@ -192,7 +192,7 @@ async def test_glitches(glitch: Glitch, job: Callable[..., object]) -> None:
             report = await job(client, numbers(30))
 
         assert [outcome.status for outcome in report] == [DONE] * 30
-        assert sandbox.blocklist() == (set(n[1:] for n in numbers(30)) if blocking else set())
+        assert sandbox.blocklist() == ({n[1:] for n in numbers(30)} if blocking else set())
         assert report.requests == len(sandbox.requests)
 
 

@@ -11,6 +11,7 @@ import logging
 import traceback
 import warnings
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -226,7 +227,7 @@ async def test_bytes_on_the_wire() -> None:
     }
 
 
-async def test_hostile_borrowed_session(tmp_path, monkeypatch) -> None:
+async def test_hostile_borrowed_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a borrowed session sets, the same request goes out and the same answer comes back.
 
     It stays open afterwards.
@@ -457,7 +458,7 @@ async def test_nothing_secret_in_the_chain() -> None:
     assert "proof" not in text
 
 
-async def test_proxy_of_the_environment(monkeypatch) -> None:
+async def test_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A session of our own goes through the proxy that the environment names."""
     heard = []
 

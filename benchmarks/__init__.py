@@ -1,0 +1,1 @@
+"""Benchmarks. Each prints ratios to something measured in the same run: machines differ."""

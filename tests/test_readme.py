@@ -1,0 +1,90 @@
+"""The README's code and the examples, run as they stand against the sandbox."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from blockusers.sandbox import Rules, Sandbox
+from examples.moderation_bot import make_app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"<!-- (run|pytest) -->\n```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A sandbox that the environment names, as a user's would name Meta's account."""
+    with Sandbox(Rules(window=None)) as sandbox:
+        for name, value in sandbox.credentials.items():
+            monkeypatch.setenv(f"WHATSAPP_{name.upper()}", str(value))
+        yield sandbox
+
+
+def test_blocks_are_found() -> None:
+    """Every block of a language is marked as to how it is run."""
+    fences = re.findall(r"^```(python|sh)$", README, flags=re.MULTILINE)
+    assert len(BLOCKS) == len(fences) == 4
+
+
+@pytest.mark.parametrize(("how", "language", "code"), BLOCKS, ids=range(len(BLOCKS)))
+def test_blocks(how: str, language: str, code: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Each block runs as it stands, without a warning."""
+    file = tmp_path / "test_block.py"
+    file.write_text(code, encoding="utf-8")
+    commands = {
+        ("run", "python"): [sys.executable, "-W", "error", file],
+        ("run", "sh"): ["sh", "-euc", code],
+        ("pytest", "python"): [
+            *(sys.executable, "-m", "pytest", "-W", "error"),
+            *("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"),
+            *("--rootdir", tmp_path, file),
+        ],
+    }
+    done = subprocess.run(
+        commands[how, language],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout
+
+
+def test_first_example(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The first example prints what its comments promise, and leaves nobody blocked."""
+    code = BLOCKS[0][2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True
+    )
+
+    first, second, *listed = done.stdout.splitlines()
+    assert first == "2 done, 1 failed"
+    assert second.startswith("0151 2345678 starts with 0")
+    assert listed == ["blocked: 16505551234", "blocked: 16505551235"]
+    assert not sandbox.blocklist()
+
+
+async def test_moderation_bot(sandbox: Sandbox) -> None:
+    """The bot blocks who sends spam, lets others be, and survives who cannot be blocked."""
+    async with TestClient(TestServer(make_app())) as browser:
+        for sender, text, answer in [
+            ("16505551234", "Free money!", "blocked"),
+            ("16505559876", "Hello", "welcome"),
+            ("1650555131047", "FREE MONEY", "not blocked"),
+        ]:
+            response = await browser.post("/webhook", json={"from": sender, "text": text})
+            assert await response.text() == answer
+
+    assert sandbox.blocklist() == {"16505551234"}

@@ -1,0 +1,80 @@
+"""Never run: typical use, for the type checkers to agree with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import assert_type
+
+import aiohttp
+
+from blockusers import (
+    Account,
+    BlockedUser,
+    Client,
+    Fault,
+    FixedPace,
+    Incomplete,
+    Operation,
+    Outcome,
+    PaceState,
+    Page,
+    Report,
+    RetryPolicy,
+    Status,
+)
+from blockusers.sandbox import Rules, Sandbox
+
+
+async def current_token() -> str:
+    return "token"
+
+
+async def later() -> AsyncIterator[str]:
+    yield "+16505551234"
+
+
+async def note(outcomes: tuple[Outcome, ...]) -> None:
+    for outcome in outcomes:
+        assert_type(outcome.status, Status)
+
+
+async def use(session: aiohttp.ClientSession) -> None:
+    Account("1", lambda: "token")
+    account = Account(phone_number_id="1", access_token=current_token, app_secret=None)
+    settings = RetryPolicy(attempts=3, give_up_after=None)
+    pace = FixedPace(4, per_second=2.5)
+    async with Client(account, session=session, retry=settings, pace=pace) as client:
+        assert_type(client.pace.state, PaceState)
+        report = await client.block(["+16505551234", 16505551234], on_settled=note)
+        assert_type(report, Report)
+        assert_type(report.operation, Operation)
+        assert_type(report.faults_by_code, dict[int | None, tuple[Outcome, ...]])
+        assert_type(report["+16505551234"].fault, Fault | None)
+        heard: list[Outcome] = []
+        await client.unblock(later(), on_settled=heard.extend)
+        try:
+            await client.block(report.remaining)
+        except Incomplete as early:
+            await client.block(early.report)
+        async for user in client.blocked(page_size=100):
+            assert_type(user, BlockedUser)
+        async for page in client.blocked_pages(after="x"):
+            assert_type(page, Page)
+        assert_type(await client.snapshot(), tuple[BlockedUser, ...])
+        await client.unblock(await client.snapshot())
+
+
+async def sandboxed() -> None:
+    with Sandbox(Rules(window=None)) as sandbox:
+        client = Client(Account(**sandbox.credentials))
+        await client.open()
+        await client.close()
+        assert_type(sandbox.blocklist(), frozenset[str])
+    async with Sandbox():
+        pass
+
+
+async def wrong(client: Client) -> None:
+    await client.block(5)  # type: ignore[arg-type]
+    Account(1, "token")  # type: ignore[arg-type]
+    Client()  # type: ignore[call-arg]
