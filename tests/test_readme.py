@@ -76,6 +76,19 @@ def test_first_example(sandbox: Sandbox, tmp_path: Path) -> None:
     assert not sandbox.blocklist()
 
 
+def test_thin_wrapper() -> None:
+    """The table of what a thin wrapper loses is what the example prints."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "thin_wrapper.py"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    )
+
+    assert f"<!-- thin wrapper -->\n{done.stdout}<!-- end -->" in README
+
+
 async def test_moderation_bot(sandbox: Sandbox) -> None:
     """The bot blocks who sends spam, lets others be, and survives who cannot be blocked."""
     async with TestClient(TestServer(make_app())) as browser:
