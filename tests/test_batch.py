@@ -613,6 +613,40 @@ async def test_second_cancellation() -> None:
         task.cancel()
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_cancellation_at_every_await(is_async: bool) -> None:
+    """Wherever a job is cancelled, whoever may be affected was heard of, and nothing is left."""
+    errors = {2: RESET, 3: LIMITED, 5: INTERNAL}
+
+    def act(n: int, keys: Sequence[str]) -> object:
+        return errors.get(n, {keys[0]: failed(139103)} if n < 8 else None)
+
+    for ticks in range(1, 1000):
+        server, gate, heard = Server(act), pace(2), list[Outcome]()
+
+        async def later(outcomes: tuple[Outcome, ...], heard: list[Outcome] = heard) -> None:
+            heard.extend(outcomes)
+            await asyncio.sleep(0)
+
+        listener = later if is_async else heard.extend
+        task = asyncio.create_task(block(server, numbers(40), gate=gate, on_settled=listener))
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        finished = task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+        told = {outcome.input.removeprefix("+"): outcome.status for outcome in heard}
+        assert len(told) == len(heard)
+        assert {key for key, status in told.items() if status is DONE} <= server.blocked
+        assert server.blocked <= told.keys()
+        assert gate.state.in_flight == 0
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        if finished:
+            return
+    raise AssertionError("the job never finished")
+
+
 # --------------------------------------------------------------------------- invariants
 
 USERS = st.lists(
