@@ -1,0 +1,163 @@
+"""How answers are worded: the JSON and the headers, by the rules."""
+
+from __future__ import annotations
+
+import secrets
+import zlib
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import attrs
+import orjson
+
+from blockusers.sandbox.cursors import encode
+from blockusers.sandbox.people import Person, id_name
+from blockusers.sandbox.refusals import WORDINGS, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from blockusers.sandbox.blocklist import Page
+    from blockusers.sandbox.rules import Rules
+
+_Row: TypeAlias = dict[str, Any]
+
+# A `next` link that is followed takes the token to a host that nobody owns.
+_TRAP: Final = "https://never-follow-next-links.invalid"
+_CHALLENGE: Final = 'OAuth "Facebook Platform" "invalid_token" "{}"'
+
+
+@attrs.frozen
+class Answer:
+    """One HTTP response."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+    code: int | None = None
+    """The error code at its top level."""
+
+
+@attrs.frozen
+class Speaker:
+    """Words what came of a call."""
+
+    _rules: Rules
+
+    def refused(self, refusal: Refusal, path: str) -> Answer:
+        """Word the refusal of a whole request."""
+        limited = refusal.code == 130429
+        status = self._rules.limit_status if limited else refusal.status
+        headers = self._headers(path, limited=limited)
+        if refusal.status == 401:
+            headers["WWW-Authenticate"] = _CHALLENGE.format(refusal.message)
+        return Answer(status, orjson.dumps({"error": _error(refusal)}), headers, refusal.code)
+
+    def changed(
+        self, method: str, people: Sequence[Person], faults: Mapping[str, int], path: str
+    ) -> Answer:
+        """Word what became of *people*: *faults* says who failed; the others were done."""
+        rows = self._ordered(people)
+        done = [_row(one) for one in rows if one.key not in faults]
+        failed = [self._failed_row(one, faults[one.key]) for one in rows if one.key in faults]
+        content: dict[str, Any] = {
+            "messaging_product": "whatsapp",
+            "block_users": self._lists(method, done, failed),
+        }
+        code = self._rules.mixed_code if failed and self._rules.mixed_error else None
+        if code is not None:
+            content["error"] = _error(Refusal(139100)) | {"code": code}
+        status = self._rules.mixed_status if failed else 200
+        return Answer(status, orjson.dumps(content), self._headers(path), code)
+
+    def listed(self, page: Page, path: str) -> Answer:
+        """Word one page of the list."""
+        if not page.keys:
+            return Answer(200, b'{"data":[]}', self._headers(path))
+        content = {"data": self._listing_rows(page), "paging": self._paging(page, path)}
+        return Answer(200, orjson.dumps(content), self._headers(path))
+
+    def _lists(self, method: str, done: list[_Row], failed: list[_Row]) -> dict[str, list[_Row]]:
+        name = "added_users" if method == "POST" else self._rules.removed_key
+        lists = {name: done, "failed_users": failed}
+        if self._rules.empty_lists:
+            return lists
+        return {key: rows for key, rows in lists.items() if rows} or {name: []}
+
+    def _ordered(self, people: Sequence[Person]) -> Sequence[Person]:
+        if self._rules.lists_order == "reversed":
+            return people[::-1]
+        if self._rules.lists_order == "shuffled":
+            # By checksum: out of order, and the same in every run.
+            return sorted(people, key=lambda one: zlib.crc32(one.input.encode()))
+        return people
+
+    def _failed_row(self, person: Person, code: int) -> _Row:
+        wording = WORDINGS[code]
+        bare = self._rules.bare_error_data
+        error = {
+            "message": wording.message,
+            "code": str(code) if self._rules.codes_as_text else code,
+            "error_data": wording.details if bare else {"details": wording.details},
+        }
+        known = self._rules.failed_wa_ids and person.key
+        return (_row(person) if known else {"input": person.input}) | {"errors": [error]}
+
+    def _listing_rows(self, page: Page) -> list[_Row]:
+        if self._rules.nested_listing:
+            people = [{"input": key, id_name(key): key} for key in page.keys]
+            return [{"block_users": people}]
+        return [{"messaging_product": "whatsapp", id_name(key): key} for key in page.keys]
+
+    def _paging(self, page: Page, path: str) -> dict[str, Any]:
+        cursors = {"before": encode(page.first), "after": encode(page.last)}
+        paging: dict[str, Any] = {"cursors": cursors}
+        if self._rules.next_links and page.more_after:
+            paging["next"] = f"{_TRAP}{path}?limit={len(page.keys)}&after={cursors['after']}"
+        if self._rules.next_links and page.more_before:
+            paging["previous"] = f"{_TRAP}{path}?limit={len(page.keys)}&before={cursors['before']}"
+        return paging
+
+    def _headers(self, path: str, *, limited: bool = False) -> dict[str, str]:
+        """Give the headers of an answer; *limited* ones carry the hints of the rules."""
+        headers = {
+            "Content-Type": "application/json; charset=UTF-8",
+            "Cache-Control": "private, no-cache, no-store, must-revalidate",
+            "x-fb-trace-id": secrets.token_urlsafe(8),
+        }
+        version = path.removeprefix("/").partition("/")[0]
+        if version.startswith("v"):
+            headers["facebook-api-version"] = version
+        if limited and self._rules.retry_after is not None:
+            headers["Retry-After"] = f"{self._rules.retry_after:.15g}"
+        if self._rules.regain_minutes is not None:
+            minutes = self._rules.regain_minutes if limited else 0
+            headers["x-business-use-case-usage"] = self._usage(minutes)
+        return headers
+
+    def _usage(self, minutes: int) -> str:
+        share = 100 if minutes else 1
+        usage = {
+            "type": "whatsapp",
+            "call_count": share,
+            "total_cputime": share,
+            "total_time": share,
+            "estimated_time_to_regain_access": minutes,
+        }
+        return orjson.dumps({self._rules.phone_number_ids[0]: [usage]}).decode()
+
+
+def _row(person: Person) -> _Row:
+    return {"input": person.input, id_name(person.key): person.key}
+
+
+def _error(refusal: Refusal) -> _Row:
+    error: _Row = {
+        "message": f"(#{refusal.code}) {refusal.message}",
+        "type": refusal.type,
+        "code": refusal.code,
+        "error_data": {"messaging_product": "whatsapp", "details": refusal.details},
+        "fbtrace_id": "A" + secrets.token_urlsafe(16),
+    }
+    if refusal.subcode is not None:
+        error["error_subcode"] = refusal.subcode
+    return error

@@ -1,0 +1,163 @@
+"""The blocklist of one business number: who is on it, who may be put on it, and its pages.
+
+People are keys here: WhatsApp ids in digits, or BSUIDs.  Nothing reads or writes a socket, and the
+time comes from the clock that is passed in.  The version of the list is the time of its last change
+in microseconds, made to grow with every change, because a cursor is only good for the version that
+it was made from.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+import attrs
+
+from blockusers.sandbox.cursors import Cursor, decode
+from blockusers.sandbox.magic import MAGIC, Magic, magic_of
+from blockusers.sandbox.refusals import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from blockusers.sandbox.rules import Rules
+
+
+class Page(NamedTuple):
+    """Some rows of one version of a blocklist."""
+
+    keys: Sequence[str]
+    first: Cursor
+    """The place of the first row."""
+    last: Cursor
+    """The place of the last row."""
+    more_before: bool
+    more_after: bool
+
+
+@attrs.define
+class Blocklist:
+    """One business number's blocklist."""
+
+    _rules: Rules
+    _clock: Callable[[], float]
+    _members: dict[str, None] = attrs.field(init=False, factory=dict)
+    _rows: tuple[str, ...] | None = attrs.field(init=False, default=())
+    _wrote_at: dict[str, float] = attrs.field(init=False, factory=dict)
+    _struck: Counter[str] = attrs.field(init=False, factory=Counter)
+    version: int = attrs.field(init=False)
+    """The time of the last change, in microseconds."""
+
+    def __attrs_post_init__(self) -> None:
+        """Begin with an empty list of the present version."""
+        self.version = round(self._clock() * 1e6)
+
+    @property
+    def members(self) -> frozenset[str]:
+        """Everyone on the list."""
+        return frozenset(self._members)
+
+    def block(self, keys: Sequence[str]) -> dict[str, int]:
+        """Put *keys* on the list, as far as the rules allow; say who was not put there, and why."""
+        faults = self._faults(keys)
+        faults |= self._silent(keys, faults)
+        faults |= self._too_many(keys, faults)
+        self.put(key for key in keys if key not in faults)
+        return faults
+
+    def unblock(self, keys: Sequence[str]) -> dict[str, int]:
+        """Take *keys* off the list, and say who was not, and why. To be absent is no fault."""
+        faults = self._faults(keys)
+        self.drop(key for key in keys if key not in faults)
+        return faults
+
+    def put(self, keys: Iterable[str]) -> None:
+        """Put *keys* on the list, asking no rule."""
+        before = len(self._members)
+        self._members.update(dict.fromkeys(keys))
+        self._note_change(changed=len(self._members) != before)
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Take *keys* off the list, asking no rule."""
+        before = len(self._members)
+        for key in keys:
+            self._members.pop(key, None)
+        self._note_change(changed=len(self._members) != before)
+
+    def message_from(self, keys: Iterable[str]) -> None:
+        """Note that *keys* wrote to the business now."""
+        self._wrote_at.update(dict.fromkeys(keys, self._clock()))
+
+    def page(self, limit: int, *, after: str | None = None, before: str | None = None) -> Page:
+        """Give up to *limit* rows that follow *after*, or that end just before *before*."""
+        if after is not None:
+            start = self._read(after).offset + 1
+            stop = start + limit
+        elif before is not None:
+            stop = self._read(before).offset
+            start = max(0, stop - limit)
+        else:
+            start, stop = 0, limit
+        rows = self._all_rows()
+        keys = rows[start:stop]
+        first, last = (Cursor(at, self.version) for at in (start, start + len(keys) - 1))
+        return Page(keys, first, last, start > 0, start + len(keys) < len(rows))
+
+    def _read(self, text: str) -> Cursor:
+        try:
+            cursor = decode(text)
+        except ValueError:
+            raise Refusal(100, "The cursor cannot be read") from None
+        if cursor.version != self.version:
+            raise Refusal(139102)
+        return cursor
+
+    def _faults(self, keys: Sequence[str]) -> dict[str, int]:
+        """Say who can be neither blocked nor unblocked; an empty key is nobody on WhatsApp."""
+        known = {"": 131047, self._rules.own_number: 131021}
+        faults = {key: known[key] for key in keys if key in known}
+        if self._rules.magic:
+            # Few endings are magic, so they are sorted out before anything is called.
+            for key in [key for key in keys if key[-6:] in MAGIC]:
+                magic = magic_of(key)
+                if magic is not None and self._fails(key, magic):
+                    faults[key] = magic.code
+        return faults
+
+    def _fails(self, key: str, magic: Magic) -> bool:
+        """Say whether a magic number fails this time; one that spoils the request is raised."""
+        self._struck[key] += 1
+        if magic.passing and self._struck[key] > self._rules.magic_attempts:
+            return False
+        if magic.whole:
+            raise Refusal(magic.code)
+        return True
+
+    def _silent(self, keys: Iterable[str], faults: Mapping[str, int]) -> dict[str, int]:
+        """Say who has not written lately. To block somebody a second time needs no message."""
+        window = self._rules.window
+        if window is None:
+            return {}
+        since = self._clock() - window
+        never = since - 1
+        others = (key for key in keys if key not in faults and key not in self._members)
+        return {key: 131047 for key in others if self._wrote_at.get(key, never) < since}
+
+    def _too_many(self, keys: Iterable[str], faults: Mapping[str, int]) -> dict[str, int]:
+        """Say for whom there is no room."""
+        new = [key for key in keys if key not in faults and key not in self._members]
+        room = max(0, self._rules.capacity - len(self._members))
+        if len(new) > room and not self._rules.full_per_number:
+            raise Refusal(139101)
+        return dict.fromkeys(new[room:], 139101)
+
+    def _note_change(self, *, changed: bool) -> None:
+        if changed:
+            self.version = max(self.version + 1, round(self._clock() * 1e6))
+            self._rows = None
+
+    def _all_rows(self) -> tuple[str, ...]:
+        """Give all rows in order; copied once per version, so that a late page costs no more."""
+        if self._rows is None:
+            self._rows = tuple(self._members)
+        return self._rows

@@ -1,0 +1,185 @@
+"""The endpoint without its socket: a `Call` comes in, an `Answer` goes out.
+
+The questions are asked in the order in which Meta's edge could answer them: is there such a path,
+who is calling, for which business number, too fast, and only then what the body says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import attrs
+import orjson
+
+from blockusers.sandbox.answers import Answer, Speaker
+from blockusers.sandbox.blocklist import Blocklist, Page
+from blockusers.sandbox.bucket import Bucket
+from blockusers.sandbox.people import Person, read_entry
+from blockusers.sandbox.refusals import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from blockusers.sandbox.rules import Rules
+
+_GRAPH_PATH: Final = re.compile(r"/v[0-9]+\.[0-9]+/([^/]+)/block_users")
+_DIALOG360_PATH: Final = "/block_users"
+_LIMIT: Final = re.compile(r"0*[1-9][0-9]{0,8}")
+
+
+@attrs.frozen(slots=False)
+class Call:
+    """One HTTP request, read to its end."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    """Looked up whatever the case of the names."""
+    body: bytes = b""
+
+    @cached_property
+    def payload(self) -> dict[str, Any] | None:
+        """The body as a JSON object; `None`: it is none."""
+        try:
+            content = orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
+        return content if isinstance(content, dict) else None
+
+    @cached_property
+    def entries(self) -> list[Any] | None:
+        """The entries of `block_users`; `None`: there is no such list."""
+        entries = (self.payload or {}).get("block_users")
+        return entries if isinstance(entries, list) else None
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        """The strings sent as users, whether or not the rest makes sense."""
+        rows: list[dict[str, Any]] = [row for row in self.entries or () if isinstance(row, dict)]
+        named = (row.get("user", row.get("user_id")) for row in rows)
+        return tuple(user for user in named if isinstance(user, str))
+
+
+class Number(NamedTuple):
+    """What the server keeps for one business number."""
+
+    blocklist: Blocklist
+    bucket: Bucket
+
+
+class Endpoint:
+    """Answers calls by the rules."""
+
+    def __init__(self, rules: Rules, clock: Callable[[], float]) -> None:
+        """Begin with an empty blocklist for every business number."""
+        self.numbers = {
+            phone_number_id: Number(Blocklist(rules, clock), Bucket(rules, clock))
+            for phone_number_id in rules.phone_number_ids
+        }
+        self._rules = rules
+        self._speaker = Speaker(rules)
+
+    def answer(self, call: Call) -> Answer:
+        """Carry out *call* and say what came of it."""
+        try:
+            return self._carry_out(call)
+        except Refusal as refusal:
+            return self._speaker.refused(refusal, call.path)
+
+    def _carry_out(self, call: Call) -> Answer:
+        blocklist, bucket = self._find(self._authenticate(call), call.method)
+        if (call.method != "GET" or self._rules.listing_costs) and not bucket.take():
+            raise Refusal(130429, "Too many requests in a short time")
+        if call.method == "GET":
+            return self._speaker.listed(self._page(blocklist, call.query), call.path)
+        people = self._read_people(call)
+        change = blocklist.block if call.method == "POST" else blocklist.unblock
+        distinct = _distinct(people)
+        faults = change([person.key for person in distinct])
+        rows = people if self._rules.repeats == "each" else distinct
+        return self._speaker.changed(call.method, rows, faults, call.path)
+
+    def _authenticate(self, call: Call) -> str:
+        """Check path and credentials; give the business number id that is called."""
+        if call.path == _DIALOG360_PATH:
+            self._check_token(call.headers.get("D360-API-KEY", ""))
+            return self._rules.phone_number_ids[0]
+        found = _GRAPH_PATH.fullmatch(call.path)
+        if found is None:
+            raise Refusal(2500)
+        scheme, _, token = call.headers.get("Authorization", "").partition(" ")
+        self._check_token(token.strip() if scheme.lower() == "bearer" else "")
+        self._check_proof(call.query.get("appsecret_proof"))
+        return found[1]
+
+    def _check_token(self, token: str) -> None:
+        if not token:
+            raise Refusal(104)
+        if token != self._rules.access_token:
+            raise Refusal(190)
+
+    def _check_proof(self, proof: str | None) -> None:
+        secret = self._rules.app_secret
+        if secret is None:
+            return
+        if proof is None:
+            message = "API calls from the server require an appsecret_proof argument"
+            raise Refusal(100, message=message, graph_method=True)
+        right = hmac.new(secret.encode(), self._rules.access_token.encode(), hashlib.sha256)
+        if proof != right.hexdigest():
+            message = "Invalid appsecret_proof provided in the API argument"
+            raise Refusal(100, message=message, graph_method=True)
+
+    def _find(self, phone_number_id: str, method: str) -> Number:
+        if method not in {"GET", "POST", "DELETE"}:
+            raise Refusal(100, message=f"Unsupported method: {method}", graph_method=True)
+        if not phone_number_id.isdecimal():
+            raise Refusal(803)
+        if phone_number_id not in self.numbers:
+            message = (
+                f"Unsupported {method.lower()} request. Object with ID '{phone_number_id}' does not"
+                " exist, cannot be loaded due to missing permissions, or does not support this"
+                " operation"
+            )
+            raise Refusal(100, message=message, subcode=33, graph_method=True)
+        return self.numbers[phone_number_id]
+
+    def _read_people(self, call: Call) -> list[Person]:
+        if call.payload is None:
+            raise Refusal(100, "The body must be a JSON object")
+        if call.payload.get("messaging_product") != "whatsapp":
+            raise Refusal(100, "messaging_product must be whatsapp")
+        if call.entries is None:
+            raise Refusal(100, "block_users must be a list")
+        if not call.entries and not self._rules.empty_request:
+            raise Refusal(100, "block_users names nobody")
+        if len(call.entries) > self._rules.max_users:
+            raise Refusal(130429, f"More than {self._rules.max_users} users in one request")
+        people = [read_entry(one, rewrite=self._rules.rewrite_wa_ids) for one in call.entries]
+        if self._rules.repeats == "refuse" and len(_distinct(people)) < len(people):
+            raise Refusal(100, "block_users names somebody twice")
+        return people
+
+    def _page(self, blocklist: Blocklist, query: Mapping[str, str]) -> Page:
+        usual = min(self._rules.default_page, self._rules.largest_page)
+        text = query.get("limit", str(usual))
+        if not _LIMIT.fullmatch(text):
+            raise Refusal(100, "limit must be a positive whole number")
+        limit = int(text)
+        if limit > self._rules.largest_page and not self._rules.clamp_page:
+            raise Refusal(100, f"limit must be at most {self._rules.largest_page}")
+        limit = min(limit, self._rules.largest_page)
+        return blocklist.page(limit, after=query.get("after"), before=query.get("before"))
+
+
+def _distinct(people: Iterable[Person]) -> Sequence[Person]:
+    """Drop repeats; the first spelling of a person stands."""
+    found: dict[str, Person] = {}
+    for person in people:
+        found.setdefault(person.key or person.input, person)
+    return list(found.values())

@@ -1,0 +1,87 @@
+"""One request and its connection: the tools that answers and glitches are made with."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, NoReturn, cast
+
+import attrs
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from blockusers.sandbox.answers import Answer
+
+# With a linger time of 0, closing a socket sends RST. Windows packs the two numbers smaller.
+_NO_LINGER: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+
+
+class Sent(web.StreamResponse):
+    """Stands for what went out past aiohttp, which is left to close the connection."""
+
+    async def prepare(self, request: web.BaseRequest) -> NoReturn:
+        """End the exchange in the way aiohttp ends it when a client has left."""
+        raise ConnectionResetError(request.path)
+
+
+@attrs.frozen
+class Exchange:
+    """One request of a client, to be answered well or badly."""
+
+    _request: web.Request
+    _act: Callable[[], Answer]
+    _note: Callable[[Answer], None]
+    _latency: float
+
+    async def carry_out(self) -> Answer:
+        """Let the request take effect; give the answer that is due."""
+        answer = self._act()
+        if self._latency:
+            await asyncio.sleep(self._latency)
+        return answer
+
+    async def hang(self) -> NoReturn:
+        """Say nothing until the client leaves or the sandbox stops: either cancels this."""
+        while True:
+            await asyncio.get_running_loop().create_future()
+
+    def send(self, answer: Answer) -> web.StreamResponse:
+        """Answer as a server should."""
+        self._note(answer)
+        return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+
+    async def start(self, answer: Answer, length: int) -> web.StreamResponse:
+        """Send the head of *answer*, announcing a body of *length* bytes that is still to come."""
+        self._note(answer)
+        response = web.StreamResponse(status=answer.status, headers=answer.headers)
+        response.content_length = length
+        await response.prepare(self._request)
+        return response
+
+    def send_raw(self, answer: Answer, length: int) -> web.StreamResponse:
+        """Send *answer*, claiming that its body has *length* bytes, and close the connection."""
+        self._note(answer)
+        headers = {**answer.headers, "Content-Length": str(length)}
+        lines = [
+            f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}",
+            *(f"{name}: {value}" for name, value in headers.items()),
+        ]
+        self._transport.write("\r\n".join([*lines, "\r\n"]).encode() + answer.body)
+        return Sent()
+
+    def reset(self) -> web.StreamResponse:
+        """Break the connection with RST."""
+        connection: socket.socket = self._transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self._transport.abort()
+        return Sent()
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        # It is None once the client has left, but by then aiohttp has cancelled what runs here.
+        return cast("asyncio.Transport", self._request.transport)

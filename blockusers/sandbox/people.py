@@ -1,0 +1,93 @@
+"""Who is named in a request: reads the entries of `block_users`, and mends nothing.
+
+A person is a phone number in digits, with or without a plus, or a business-scoped user id (BSUID).
+The key says who is meant, whatever the spelling.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from blockusers.sandbox.refusals import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PHONE: Final = re.compile(r"\+?([1-9][0-9]{6,14})")
+_BSUID: Final = re.compile(r"[A-Z]{2}\.[A-Za-z0-9]{1,128}")
+_PARENT_ID: Final = re.compile(r"[A-Z]{2}\.ENT\..*")
+
+
+class Person(NamedTuple):
+    """One entry of a request."""
+
+    input: str
+    """The string that was sent."""
+    key: str
+    """The WhatsApp id or the BSUID; empty: the string is neither."""
+
+
+def id_name(key: str) -> str:
+    """Say what answers call *key*."""
+    return "user_id" if "." in key else "wa_id"
+
+
+def wa_id(digits: str) -> str:
+    """Give the other spelling of *digits*, where a country has two.
+
+    WhatsApp knows Brazilian mobiles without their ninth digit, Mexican ones without the 1, and
+    Argentine ones with a 9.
+    """
+    match digits[:2], len(digits):
+        case "55", 13 if digits[4] == "9":
+            return digits[:4] + digits[5:]
+        case "52", 13 if digits[2] == "1":
+            return "52" + digits[3:]
+        case "54", 12:
+            return "549" + digits[2:]
+        case _:
+            return digits
+
+
+def key_of(text: str, *, rewrite: bool) -> str:
+    """Say whom a phone number or a BSUID means; with *rewrite*, by the `wa_id` of its country.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    key = _bsuid_key(text) or _phone_key(text, rewrite=rewrite)
+    if not key:
+        raise ValueError("a user is a phone number in digits or a BSUID")
+    return key
+
+
+def read_entry(entry: Any, *, rewrite: bool) -> Person:
+    """Read one entry of `block_users`; where both keys stand in it, `user` wins."""
+    if not isinstance(entry, dict):
+        raise Refusal(100, "Each entry of block_users must be an object")
+    fields: dict[str, Any] = entry
+    name = "user" if "user" in fields else "user_id"
+    text = fields.get(name)
+    if not isinstance(text, str):
+        raise Refusal(100, "Each entry of block_users needs a string as user or user_id")
+    key = _phone_key(text, rewrite=rewrite) if name == "user" else _bsuid_key(text)
+    if not key or len(fields) > 1:
+        _refuse_parent_ids(fields.values())
+    return Person(text, key)
+
+
+def _phone_key(text: str, *, rewrite: bool) -> str:
+    found = _PHONE.fullmatch(text)
+    if found is None:
+        return ""
+    return wa_id(found[1]) if rewrite else found[1]
+
+
+def _bsuid_key(text: str) -> str:
+    return text if _BSUID.fullmatch(text) else ""
+
+
+def _refuse_parent_ids(values: Iterable[Any]) -> None:
+    if any(isinstance(value, str) and _PARENT_ID.fullmatch(value) for value in values):
+        raise Refusal(100, "Parent business-scoped user ids are not supported")

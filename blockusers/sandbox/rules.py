@@ -1,0 +1,126 @@
+"""What the sandbox enforces, and how it words its answers.
+
+The defaults are what Meta documents.  Whatever Meta leaves open, or has been seen to do in two
+ways, is a field here, so that a client can be tried against all that the real server may turn out
+to be.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import attrs
+from attrs import validators
+
+SANDBOX_TOKEN: Final = "EAASandboxOnly0ZBq7tZAnHhKcOpensNothingElse0fYw9LkRj3mXv8ZCd2ZD"  # noqa: S105
+"""The access token the sandbox takes unless told otherwise."""
+
+_from_one = validators.and_(validators.instance_of(int), validators.ge(1))
+_from_zero = validators.and_(validators.instance_of(int), validators.ge(0))
+_http_status = validators.and_(_from_one, validators.ge(200), validators.le(599))
+_digits = validators.matches_re(r"[0-9]+")
+
+
+def _more_than_0(_rules: Any, field: attrs.Attribute[Any], value: float | None) -> None:
+    if value is not None and not value > 0:
+        raise ValueError(f"{field.name} must be more than 0, or None: {value}")
+
+
+@attrs.frozen(kw_only=True)
+class Rules:
+    """The settings of a sandbox; times are in seconds."""
+
+    # Who may call.
+    phone_number_ids: tuple[str, ...] = attrs.field(
+        default=("106540352242922",),
+        converter=tuple,
+        validator=[validators.deep_iterable(_digits), validators.min_len(1)],
+    )
+    """The business numbers that exist; each has a blocklist and a rate limit of its own."""
+    access_token: str = attrs.field(
+        default=SANDBOX_TOKEN, repr=False, validator=validators.min_len(1)
+    )
+    """The one token that is accepted."""
+    app_secret: str | None = attrs.field(
+        default=None, repr=False, validator=validators.optional(validators.min_len(1))
+    )
+    """Ask for an `appsecret_proof` made with this secret; `None` asks for none."""
+    own_number: str = attrs.field(default="15550783881", validator=_digits)
+    """The business's own number, in digits: it cannot be blocked (131021)."""
+
+    # Whom it blocks.
+    window: float | None = attrs.field(default=86_400.0, validator=_more_than_0)
+    """How long after writing a person can be blocked; `None`: anyone can be, at any time."""
+    capacity: int = attrs.field(default=64_000, validator=_from_one)
+    """How many people one blocklist holds."""
+    full_per_number: bool = True
+    """Whether those who do not fit fail alone (139101); otherwise the whole request is refused."""
+    max_users: int = attrs.field(default=1_000, validator=_from_one)
+    """How many users one request may name; more get 130429."""
+    repeats: Literal["once", "each", "refuse"] = attrs.field(
+        default="once", validator=validators.in_(("once", "each", "refuse"))
+    )
+    """What a user named twice gets: one answer, one each time, or a refusal of the request."""
+    empty_request: bool = False
+    """Whether a request that names nobody succeeds; otherwise it is refused with 100."""
+    rewrite_wa_ids: bool = False
+    """Give Brazilian, Mexican and Argentine numbers the `wa_id` of their other spelling."""
+    magic: bool = True
+    """Whether magic numbers fail as `blockusers.sandbox.magic` lists them."""
+    magic_attempts: int = attrs.field(default=2, validator=_from_zero)
+    """How often a passing magic number fails before it succeeds."""
+
+    # How fast.
+    rate: float | None = attrs.field(default=None, validator=_more_than_0)
+    """Requests per second and business number in the long run; `None` sets no limit."""
+    burst: int = attrs.field(default=10, validator=_from_one)
+    """How many requests may come at once after a rest."""
+    rejections_cost: bool = False
+    """Whether a rejected request uses up the limit too, to four bursts below zero."""
+    listing_costs: bool = True
+    """Whether GET is under the same limit."""
+    limit_status: int = attrs.field(default=400, validator=_http_status)
+    """The HTTP status of 130429."""
+    retry_after: float | None = attrs.field(default=None, validator=_more_than_0)
+    """The `Retry-After` sent with 130429; `None` sends none."""
+    regain_minutes: int | None = attrs.field(default=None, validator=validators.optional(_from_one))
+    """The time to regain access that `x-business-use-case-usage` tells with 130429, in minutes
+    (0 with every other answer); `None` sends no such header."""
+    latency: float = attrs.field(default=0.0, validator=validators.ge(0))
+    """How long an answer takes. The effect comes first, then the wait."""
+
+    # How POST and DELETE are answered.
+    mixed_status: int = attrs.field(default=400, validator=_http_status)
+    """The HTTP status of an answer in which some user failed."""
+    mixed_error: bool = True
+    """Whether such an answer has a top-level error beside its lists."""
+    mixed_code: int = attrs.field(default=139100, validator=_from_zero)
+    """The code of that error."""
+    lists_order: Literal["as_sent", "reversed", "shuffled"] = attrs.field(
+        default="as_sent", validator=validators.in_(("as_sent", "reversed", "shuffled"))
+    )
+    """The order of the rows."""
+    empty_lists: bool = False
+    """Whether a list without rows is sent as `[]`; otherwise it is left out."""
+    failed_wa_ids: bool = True
+    """Whether rows of failed users carry the `wa_id` (or `user_id`)."""
+    codes_as_text: bool = False
+    """Whether the codes of failed users are strings."""
+    bare_error_data: bool = False
+    """Whether `error_data` is a string; otherwise it is an object with `details`."""
+    removed_key: Literal["removed_users", "added_users"] = attrs.field(
+        default="removed_users", validator=validators.in_(("removed_users", "added_users"))
+    )
+    """What DELETE calls the list of those it removed."""
+
+    # How GET is answered.
+    default_page: int = attrs.field(default=100, validator=_from_one)
+    """The rows of a page when no `limit` is asked for."""
+    largest_page: int = attrs.field(default=100, validator=_from_one)
+    """The largest `limit`."""
+    clamp_page: bool = True
+    """Give the largest page when more is asked for; `False` refuses with 100."""
+    next_links: bool = False
+    """Whether pages carry `paging.next` and `paging.previous`: traps, never to be called."""
+    nested_listing: bool = False
+    """Whether the list has the older, nested shape."""

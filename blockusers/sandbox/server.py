@@ -1,0 +1,311 @@
+"""The sandbox: a real HTTP server on this machine that behaves like Meta's endpoint.
+
+It always runs in a thread of its own, on an event loop of its own.  So one object serves plain
+tests, asyncio and anyio alike, goes on answering while a test blocks its own loop, and can be asked
+from any thread: a lock guards all that is shared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NotRequired, Self, TypedDict, cast
+
+import attrs
+from aiohttp import web
+
+from blockusers.sandbox.endpoint import Call, Endpoint
+from blockusers.sandbox.exchange import Exchange
+from blockusers.sandbox.help import help_text
+from blockusers.sandbox.people import key_of
+from blockusers.sandbox.records import Plan, Seen
+from blockusers.sandbox.rules import Rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+    from types import TracebackType
+
+    from blockusers.sandbox.answers import Answer
+    from blockusers.sandbox.blocklist import Blocklist
+    from blockusers.sandbox.glitches import Glitch
+
+_LARGEST_BODY: Final = 64 * 2**20
+# asyncio needs three turns of its loop from the accepting of a connection to its protocol.
+_TURNS_TO_LET_IN: Final = 5
+
+
+class Credentials(TypedDict):
+    """Keywords for a `blockusers.Account` that reaches the sandbox."""
+
+    phone_number_id: str
+    access_token: str
+    base_url: str
+    app_secret: NotRequired[str]
+
+
+class Sandbox:
+    """A server that keeps blocklists by *rules*: `with Sandbox() as sandbox:`, or `async with`.
+
+    Args:
+        rules: What is enforced, and how answers are worded.
+        host: The address to listen on; keep to loopback unless others are to use it.
+        port: The port to listen on; 0 picks a free one, which later starts then keep.
+        clock: Gives the time in seconds since 1970, for everything but `Rules.latency`.
+    """
+
+    def __init__(
+        self,
+        rules: Rules | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Get ready; nothing listens before `start`."""
+        self.rules = Rules() if rules is None else rules
+        self._host = host
+        self._port = port
+        self._endpoint = Endpoint(self.rules, clock)
+        self._lock = threading.Lock()
+        self._seen: list[Seen] = []
+        self._plans: list[Plan] = []
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.SelectorEventLoop
+        self._stopping: asyncio.Event
+
+    # Starting and stopping.
+
+    def start(self) -> None:
+        """Listen; what was kept from an earlier run is still there.
+
+        Raises:
+            OSError: the port is taken.
+            RuntimeError: it runs already.
+        """
+        if self._thread is not None:
+            raise RuntimeError("this sandbox is running already")
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.create_server((self._host, self._port), family=family)
+        self._port = listener.getsockname()[1]
+        # Not the platform's own loop: `_serve` needs `remove_reader`, which Windows's has not.
+        self._loop = asyncio.SelectorEventLoop()
+        self._stopping = asyncio.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=[listener], name="blockusers-sandbox", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Cut every connection and end the thread. Stopping twice does no harm."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            thread.join()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        """Start; this takes a few milliseconds and needs nothing of the caller's loop."""
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    # How to reach it, and what it knows.
+
+    @property
+    def url(self) -> str:
+        """Where it listens, or did before it was stopped."""
+        if self._port == 0:
+            raise RuntimeError("this sandbox has not been started yet")
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
+    @property
+    def credentials(self) -> Credentials:
+        """Keywords for a `blockusers.Account`, for the first business number of the rules."""
+        credentials = Credentials(
+            phone_number_id=self.rules.phone_number_ids[0],
+            access_token=self.rules.access_token,
+            base_url=self.url,
+        )
+        if self.rules.app_secret is not None:
+            credentials["app_secret"] = self.rules.app_secret
+        return credentials
+
+    @property
+    def requests(self) -> tuple[Seen, ...]:
+        """The requests it saw, in the order in which they arrived."""
+        with self._lock:
+            return tuple(self._seen)
+
+    def blocklist(self, phone_number_id: str | None = None) -> frozenset[str]:
+        """Say who is blocked, by `wa_id` or BSUID; `None`: by the first business number."""
+        with self._lock:
+            return self._blocklist(phone_number_id).members
+
+    # What happens in the world around it.
+
+    def message_from(self, *users: str, phone_number_id: str | None = None) -> None:
+        """Let *users* write to the business now, so that they can be blocked for a while."""
+        with self._lock:
+            self._blocklist(phone_number_id).message_from(self._keys(users))
+
+    def block(self, *users: str, phone_number_id: str | None = None) -> None:
+        """Block *users* behind the client's back, asking no rule."""
+        with self._lock:
+            self._blocklist(phone_number_id).put(self._keys(users))
+
+    def unblock(self, *users: str, phone_number_id: str | None = None) -> None:
+        """Unblock *users* behind the client's back, asking no rule."""
+        with self._lock:
+            self._blocklist(phone_number_id).drop(self._keys(users))
+
+    def glitch(
+        self,
+        glitch: Glitch,
+        *,
+        at: int | Collection[int] | None = None,
+        user: str | None = None,
+        method: str | None = None,
+        times: int | None = 1,
+        probability: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Play *glitch* on the next request that fits all that is given.
+
+        Where several fit, the one scripted first strikes.
+
+        Args:
+            glitch: One of `blockusers.sandbox.glitches`.
+            at: On these requests only, by `Seen.number`: counted from 1 over the life of the
+                sandbox. Each of them is struck, and *times* is not asked.
+            user: On requests that name this user only, with or without a plus.
+            method: On this HTTP method only.
+            times: How often it strikes; `None`: for ever.
+            probability: Strike only with this chance, from 0 to 1.
+            seed: Where the chance starts, so that a run can be repeated.
+        """
+        plan = Plan(
+            glitch=glitch,
+            at=None if at is None else frozenset([at] if isinstance(at, int) else at),
+            user=None if user is None else user.lstrip("+"),
+            method=None if method is None else method.upper(),
+            times=times if at is None else None,
+            probability=probability,
+            seed=seed,
+        )
+        with self._lock:
+            self._plans.append(plan)
+
+    def _blocklist(self, phone_number_id: str | None) -> Blocklist:
+        number = self.rules.phone_number_ids[0] if phone_number_id is None else phone_number_id
+        return self._endpoint.numbers[number].blocklist
+
+    def _keys(self, users: Iterable[str]) -> list[str]:
+        return [key_of(user, rewrite=self.rules.rewrite_wa_ids) for user in users]
+
+    # Serving: all below runs in the sandbox's own thread.
+
+    def _run(self, listener: socket.socket) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve(listener))
+
+    async def _serve(self, listener: socket.socket) -> None:
+        app = web.Application(client_max_size=_LARGEST_BODY)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        # With handlers cancelled, what hangs ends when its client leaves or is cut off.
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        await self._stopping.wait()
+        # asyncio leaks a connection that is being let in while its server is closed. So first
+        # nobody more is let in, then all who are inside are sent away, and only then it is closed.
+        self._loop.remove_reader(listener)
+        await _hang_up(cast("web.Server", runner.server))
+        await runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.method == "GET" and request.path == "/":
+            return web.Response(text=help_text(self.rules, self.url))
+        seen, glitch = self._arrive(request)
+        body = b"" if glitch else await request.read()
+        call = Call(seen.method, seen.path, seen.query, seen.headers, body)
+        exchange = Exchange(
+            request,
+            partial(self._act, call),
+            partial(self._note_answer, seen.number),
+            self.rules.latency,
+        )
+        glitch = glitch or self._read(seen.number, call.users)
+        if glitch is not None:
+            return await glitch.perform(exchange)
+        return exchange.send(await exchange.carry_out())
+
+    def _arrive(self, request: web.Request) -> tuple[Seen, Glitch | None]:
+        """Write down a request whose head has come, and see whether a glitch strikes already."""
+        with self._lock:
+            seen = Seen(
+                number=len(self._seen) + 1,
+                method=request.method,
+                path=request.path,
+                query=request.query,
+                headers=request.headers,
+            )
+            self._seen.append(seen)
+            return seen, self._strike(seen, early=True)
+
+    def _read(self, number: int, users: tuple[str, ...]) -> Glitch | None:
+        """Write down who is named, and see whether a glitch strikes."""
+        with self._lock:
+            return self._strike(self._update(number, users=users), early=False)
+
+    def _strike(self, seen: Seen, *, early: bool) -> Glitch | None:
+        plans = (plan for plan in self._plans if plan.early is early)
+        glitch = next((plan.glitch for plan in plans if plan.strikes(seen)), None)
+        if glitch is not None:
+            self._update(seen.number, glitch=glitch.name)
+        return glitch
+
+    def _act(self, call: Call) -> Answer:
+        with self._lock:
+            return self._endpoint.answer(call)
+
+    def _note_answer(self, number: int, answer: Answer) -> None:
+        """Write down what is answered, before the client can know it."""
+        with self._lock:
+            self._update(number, status=answer.status, code=answer.code)
+
+    def _update(self, number: int, **changes: Any) -> Seen:
+        self._seen[number - 1] = seen = attrs.evolve(self._seen[number - 1], **changes)
+        return seen
+
+
+async def _hang_up(server: web.Server) -> None:
+    """Cut all connections, also those that are just being let in, which takes some turns."""
+    for _ in range(_TURNS_TO_LET_IN):
+        for connection in server.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+        await asyncio.sleep(0)
