@@ -1,0 +1,65 @@
+"""What `--help` says, in Rich's markup. A backspace keeps a paragraph's lines as they are."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PROGRAM: Final = """\
+Block and unblock WhatsApp users, every number accounted for.
+
+New here? [cyan]blockusers demo[/] shows what it does, and needs no account.
+
+Credentials come from the environment: [bold]WHATSAPP_PHONE_NUMBER_ID[/], \
+[bold]WHATSAPP_ACCESS_TOKEN[/], and if you have them [bold]WHATSAPP_APP_SECRET[/], \
+[bold]WHATSAPP_API_VERSION[/] and [bold]WHATSAPP_BASE_URL[/].
+
+Exit codes: 0 all done, 1 some not, 2 wrong usage, 3 ended early, 130 interrupted."""
+
+_JOB: Final = """\
+{what}
+
+Run the same line again with the same [bold]--output[/], and it goes on where it stopped.
+
+\b
+[cyan]blockusers {verb} +16505551234 "+44 7911 123456"[/]
+[cyan]blockusers {verb} --file numbers.csv --column phone --output out.csv[/]
+[cyan]grep spam log.txt | cut -f2 | blockusers {verb} --file -[/]
+[cyan]blockusers {verb} --file numbers.csv --sandbox[/]   try it first"""
+
+BLOCK: Final = _JOB.format(
+    verb="block",
+    what="Block users: they can no longer write to the business number."
+    " Meta allows it within 24 hours of a user's last message.",
+)
+UNBLOCK: Final = _JOB.format(
+    verb="unblock", what="Unblock users: they can write to the business number again."
+)
+LIST: Final = """\
+List the blocked users on stdout, one per line, as they come.
+
+\b
+[cyan]blockusers list > blocked.txt[/]
+[cyan]blockusers list --json | jq -r .wa_id[/]
+[cyan]blockusers unblock --file blocked.txt[/]   unblock them all"""
+
+CHECK: Final = """\
+Say how each user is read, or why it is refused. Nothing is sent anywhere.
+
+\b
+[cyan]blockusers check "+1 (650) 555-1234" 0049151234567[/]
+[cyan]blockusers check --file numbers.csv --column phone | grep refused[/]"""
+
+SANDBOX: Final = """\
+Serve a sandbox that behaves like Meta's endpoint, for programs in any language.
+
+\b
+[cyan]blockusers sandbox[/]
+[cyan]blockusers sandbox --rate 5 --burst 3[/]   with a rate limit to run into
+[cyan]blockusers sandbox --window[/]             where nobody wrote within 24 hours"""
+
+DEMO: Final = """\
+Take the tour: block a real-looking list on a sandbox, list it, unblock it.
+
+\b
+[cyan]blockusers demo[/]
+[cyan]blockusers demo --users 20000 --seed 7[/]"""

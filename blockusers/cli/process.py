@@ -1,0 +1,110 @@
+"""How a command runs and ends: exit codes, signals, closed pipes, errors in plain words."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Coroutine, Iterator
+from typing import IO, Any, Final, TypeVar
+
+import typer
+
+from blockusers.errors import BlockUsersError
+from blockusers.identifiers import mask_all
+
+T = TypeVar("T")
+
+ALL_DONE: Final = 0
+SOME_NOT: Final = 1
+USAGE: Final = 2
+ENDED_EARLY: Final = 3
+INTERRUPTED: Final = 130
+
+
+class UsageError(Exception):
+    """The command cannot start like this; the message says what to change."""
+
+
+class Interrupted(Exception):
+    """Somebody pressed Ctrl-C, or the system asks the process to end."""
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run *work* to its end.
+
+    Raises:
+        Interrupted: By SIGINT or SIGTERM; *work* was cancelled.
+    """
+    try:
+        return asyncio.run(_until_terminated(work))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise Interrupted from None
+
+
+async def _until_terminated(work: Coroutine[Any, Any, T]) -> T:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  # a coroutine runs in a task
+    # Windows knows no SIGTERM that could be handled, and threads have no signals.
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await work
+
+
+@contextlib.contextmanager
+def plain_words(*, debug: bool) -> Iterator[None]:
+    """Turn what the block raises into a line on stderr and an exit code.
+
+    Args:
+        debug: Show where it was raised, too.
+    """
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except (Interrupted, KeyboardInterrupt):
+        _complain("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        _complain(describe(error))
+        code = USAGE if isinstance(error, UsageError) else ENDED_EARLY
+        raise typer.Exit(code) from None
+
+
+def describe(error: Exception) -> str:
+    """Say in one line what went wrong."""
+    match error:
+        case UsageError() | BlockUsersError():
+            return str(error)
+        case OSError(filename=str(name), strerror=str(why)):
+            return f"{name}: {why}"
+        case OSError(strerror=str(why)):
+            return why
+        case _:
+            kind = type(error).__name__
+            return f"a fault of blockusers itself: {mask_all(f'{kind}: {error}')}; see --debug"
+
+
+def _complain(text: str) -> None:
+    typer.echo(f"blockusers: {text}", err=True)
+
+
+@contextlib.contextmanager
+def leaving_reader() -> Iterator[None]:
+    """End the block in silence when nobody reads stdout any more, as in `… | head`."""
+    try:
+        yield
+    except BrokenPipeError:
+        to_nowhere(sys.stdout)
+
+
+def to_nowhere(stream: IO[str]) -> None:
+    """Let what is written to *stream* vanish, so that its last flush does not fail either."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -1,0 +1,89 @@
+"""Serves a sandbox to people and to programs in any language, until it is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+import typer
+
+from blockusers.cli import process
+from blockusers.cli.process import Interrupted, UsageError
+from blockusers.models import known
+from blockusers.sandbox import MAGIC, Magic, Rules, Sandbox
+
+_GREETING: Final = """\
+A sandbox of WhatsApp's Block Users API listens at {url}
+It reaches nobody, and forgets everything when it stops. Ctrl-C stops it.
+
+The credentials; paste them into another shell, and blockusers works on the sandbox:
+
+export WHATSAPP_PHONE_NUMBER_ID={phone_number_id}
+export WHATSAPP_ACCESS_TOKEN={access_token}
+export WHATSAPP_BASE_URL={url}
+
+Or from any language:
+
+curl -X POST '{url}/v25.0/{phone_number_id}/block_users' \\
+  -H 'Authorization: Bearer {access_token}' -H 'Content-Type: application/json' \\
+  -d '{{"messaging_product": "whatsapp", "block_users": [{{"user": "+16505551234"}}]}}'
+
+{window}
+Numbers that end in these digits fail on purpose:
+
+{magic}
+"""
+_WITHOUT_WINDOW: Final = "Anybody can be blocked, whether or not they wrote to the business.\n"
+_WITH_WINDOW: Final = """\
+As with Meta, only people who wrote to the business within 24 hours can be blocked. Nobody writes
+to a sandbox from outside, so all get 131047 here; --no-window lifts that rule.
+"""
+
+
+def serve(rules: Rules, host: str, port: int) -> int:
+    """Serve until interrupted; return how many requests there were.
+
+    Raises:
+        UsageError: Nothing can listen there.
+    """
+    with _listening(Sandbox(rules, host=host, port=port), f"{host}:{port}") as sandbox:
+        typer.echo(_greeting(sandbox))
+        with contextlib.suppress(Interrupted):
+            process.run(_for_ever())
+        return len(sandbox.requests)
+
+
+@contextlib.contextmanager
+def _listening(sandbox: Sandbox, address: str) -> Iterator[Sandbox]:
+    try:
+        sandbox.start()
+    except OSError as error:
+        raise UsageError(f"cannot listen at {address}: {error.strerror}") from None
+    try:
+        yield sandbox
+    finally:
+        sandbox.stop()
+
+
+async def _for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+def _greeting(sandbox: Sandbox) -> str:
+    rules = sandbox.rules
+    return _GREETING.format(
+        url=sandbox.url,
+        phone_number_id=rules.phone_number_ids[0],
+        access_token=rules.access_token,
+        window=_WITH_WINDOW if rules.window else _WITHOUT_WINDOW,
+        magic="\n".join(_magic(ending, magic) for ending, magic in sorted(MAGIC.items())),
+    )
+
+
+def _magic(ending: str, magic: Magic) -> str:
+    scope = "request" if magic.whole else "number"
+    code = known(magic.code)
+    passing = " (the first times)" if magic.passing else ""
+    return f"  …{ending}  {scope:8} {code.meaning if code else magic.code}{passing}"

@@ -1,0 +1,181 @@
+"""Reading lists: lines, CSV and JSON Lines, with everything that editors and exports do to them."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from blockusers.cli.files import read_file
+from blockusers.cli.process import UsageError
+
+ANN, BEN = "+16505550001", "+44 7911 123456"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(name: str, text: str | bytes) -> Path:
+    path = Path(name)
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def values(name: str, text: str | bytes, column: str | None = None) -> list[object]:
+    return [entry.value for entry in read_file(write(name, text), column).entries]
+
+
+def complaints(name: str, text: str, column: str | None = None) -> list[str]:
+    return read_file(write(name, text), column).complaints
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{ANN}\n{BEN}\n",
+        f"{ANN}\n{BEN}",
+        f"{ANN}\r\n{BEN}\r\n",
+        f"{ANN}\r{BEN}\r",
+        f"\ufeff{ANN}\n{BEN}\n",
+        f"# people\n\n{ANN}\n   \n  # more\n  {BEN}  \n",
+        f"{ANN}\n{BEN}\n".encode("utf-16"),
+        f'phone\n{ANN}\n"{BEN}"\n',
+        f"name,phone\nAnn,{ANN}\nBen,{BEN}\n",
+        f"name, phone\nAnn, {ANN}\nBen, {BEN}\n",
+        f'name;phone\r\nAnn;{ANN}\r\n\r\n# a comment, with a " in it\r\nBen;{BEN}\r\n',
+        f'"name","phone"\n"Ann","{ANN}"\n"Ben","{BEN}"\n',
+        f"name\tphone\tnote\nAnn\t{ANN}\tx\nBen\t{BEN}\n",
+        f'name|PHONE \n"Ann | Co"|{ANN}\n"Ben\nJr"|{BEN}\n',
+        f'{{"phone": "{ANN}"}}\n\n# a comment\n{{"phone": "{BEN}", "name": "Ben"}}\n',
+        f'"{ANN}"\n{{"phone": "{BEN}"}}\n',
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_reads_users_whatever_the_file_looks_like(text: str | bytes) -> None:
+    """Line ends, marks, comments, blank lines, delimiters and quotes make no difference."""
+    if isinstance(text, bytes) or ("phone" not in text.casefold()):
+        assert values("users.txt", text) == [ANN, BEN]
+    else:
+        assert values("users", text, "phone") == [ANN, BEN]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("users.csv", f"phone\n{ANN}\n"),
+        ("users.csv", f"{ANN}\n"),
+        ("USERS.TSV", f"phone\n{ANN}\n"),
+        ("users.jsonl", f'"{ANN}"\n'),
+        ("users.json", f'"{ANN}"'),
+        ("users.txt", f"{ANN}\n"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_one_column_needs_no_name(name: str, text: str) -> None:
+    """Where there is only one thing per line, nothing has to be said."""
+    assert values(name, text) == [ANN]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_column_has_a_number_too() -> None:
+    """It counts from 1; the first row is left out if it holds names, and kept if it is a user."""
+    assert values("a.csv", f"name,phone\nAnn,{ANN}\n", "2") == [ANN]
+    assert values("b.csv", f"Ann,{ANN}\n", "2") == [ANN]
+    assert values("c.csv", f"Ann,\nAnn,{ANN}\n", "2") == ["", ANN]
+    assert values("d.csv", f"Ann,4.9E+12\nAnn,{ANN}\n", "2") == ["4.9E+12", ANN]
+
+
+@pytest.mark.usefixtures("folder")
+def test_keeps_what_json_says() -> None:
+    """Numbers stay numbers, and what is no user is left for the library to refuse."""
+    assert values("a.jsonl", "16505550001\n1.5\nnull\n") == [16505550001, 1.5, None]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_bad_line_costs_only_itself() -> None:
+    """Lines that cannot be read are named with their number, and the rest is read."""
+    table = f"name,phone\nAnn,{ANN}\nCat\nBen,{BEN}\n"
+
+    assert values("a.csv", table, "phone") == [ANN, BEN]
+    assert complaints("a.csv", table, "phone") == ["a.csv:3: has no column 2, only 1"]
+
+    lines = f'{{"phone": "{ANN}"}}\n{{"phone"\n{{"name": "Cat"}}\n{{"phone": "{BEN}"}}\n'
+    broken, missing = complaints("a.jsonl", lines, "phone")
+
+    assert values("a.jsonl", lines, "phone") == [ANN, BEN]
+    assert broken.startswith("a.jsonl:2: broken JSON: ")
+    assert missing == "a.jsonl:3: there is no key 'phone' in it"
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_open_quote_is_not_passed_over() -> None:
+    """What it swallows is complained about, with the line where it begins."""
+    (complaint,) = complaints("a.csv", f'name,phone\nAnn,{ANN}\n"Ben,{BEN}\nCat,{ANN}\n', "phone")
+
+    assert complaint.startswith("a.csv:3: ")
+    assert "quote" in complaint
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "column", "message"),
+    [
+        ("a.csv", "name;phone\nAnn;1\n", "tel", "no column 'tel'; it has: name, phone"),
+        ("a.csv", "name,phone\nAnn,1\n", "3", "no column '3'; it has: name, phone"),
+        ("a.csv", "name,phone\nAnn,1\n", None, "say with --column"),
+        ("a.txt", "name,phone\nAnn,1\n", None, "say with --column"),
+        ("a.jsonl", '{"name": 1, "tel": 2}\n', "phone", "no column 'phone'; it has: name, tel"),
+        ("a.jsonl", '{"name": 1, "tel": 2}\n', None, "say with --column"),
+        ("a.json", f'["{ANN}"]', None, "array"),
+        ("a.txt", b"+16505550001\ncaf\xe9\n", None, "a.txt:2: byte 0xe9 is no UTF-8"),
+        ("a.txt", b"\xff\xfe\x00", None, "is no UTF-16"),
+        ("a.xlsx", b"PK\x03\x04", None, "workbook"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_says_what_is_wrong_with_a_file(
+    name: str, text: str | bytes, column: str | None, message: str
+) -> None:
+    """A file that cannot be read at all is a wrong usage, and the message says what there is."""
+    with pytest.raises(UsageError) as caught:
+        read_file(write(name, text), column)
+
+    assert message in str(caught.value)
+
+
+@pytest.mark.usefixtures("folder")
+def test_column_names_hide_numbers() -> None:
+    """A table without names has numbers there; they are masked like all others."""
+    with pytest.raises(UsageError, match="Ann, .1650…01"):
+        read_file(write("a.csv", f"Ann,{ANN}\n"))
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl"])
+def test_an_empty_file_has_no_users(name: str) -> None:
+    """That is nothing to complain about."""
+    assert values(name, "") == []
+    assert values(name, "# nobody\n\n", "phone") == []
+
+
+def test_a_dash_is_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And complaints about it say so."""
+    stdin = io.TextIOWrapper(io.BytesIO(b"name,phone\nAnn\n"))
+    monkeypatch.setattr(sys, "stdin", stdin)
+
+    assert read_file(Path("-"), "phone").complaints == ["stdin:2: has no column 2, only 1"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_reads_a_full_blocklist_in_no_time() -> None:
+    """64,000 rows take well under a second."""
+    rows = "".join(f'"N, {n}",+49151{n:08}\n' for n in range(64_000))
+    began = time.perf_counter()
+
+    assert len(values("a.csv", f"name,phone\n{rows}", "phone")) == 64_000
+    assert time.perf_counter() - began < 1

@@ -1,0 +1,91 @@
+"""Listing who is blocked, and checking how users are read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from blockusers.sandbox import Sandbox
+
+ANN, BEN = "+16505550001", "US.13491208655302741918"
+
+
+def test_lists_one_user_per_line(command: Any, sandbox: Sandbox) -> None:
+    """Ids on stdout, whole, the count on stderr."""
+    sandbox.block(ANN, BEN)
+    ran = command("list")
+
+    assert ran.code == 0
+    assert ran.lines == [ANN[1:], BEN]
+    assert ran.stderr == "2 users blocked\n"
+
+
+def test_lists_json_lines(command: Any, sandbox: Sandbox) -> None:
+    """All that is known about each user."""
+    sandbox.block(ANN, BEN)
+    nobody = {"wa_id": None, "user_id": None, "parent_user_id": None}
+
+    assert list(map(json.loads, command("list", "--json").lines)) == [
+        {**nobody, "wa_id": ANN[1:]},
+        {**nobody, "user_id": BEN},
+    ]
+
+
+def test_lists_quietly(command: Any, bare: Any) -> None:
+    """An empty list is no output; an embedded sandbox has one."""
+    assert tuple(vars_of(command("list", "--quiet"))) == (0, "", "")
+    assert bare("list", "--sandbox").stderr == "0 users blocked\n"
+
+
+def vars_of(ran: Any) -> tuple[int, str, str]:
+    return ran.code, ran.stdout, ran.stderr
+
+
+def test_a_list_that_ends_early_is_no_success(command: Any) -> None:
+    """It could be taken for the whole list."""
+    ran = command("list", WHATSAPP_ACCESS_TOKEN="another")
+
+    assert ran.code == 3
+    assert ran.stderr.startswith("blockusers: (#190) Invalid OAuth access token")
+    assert "Traceback" not in ran.stderr
+
+
+def test_what_is_listed_can_be_unblocked(command: Any, sandbox: Sandbox) -> None:
+    """The one command's data is the other's input."""
+    sandbox.block(ANN, BEN)
+
+    assert command("unblock", "--file", "-", stdin=command("list").stdout).code == 0
+    assert sandbox.blocklist() == frozenset()
+
+
+def test_checks_how_users_are_read(bare: Any) -> None:
+    """Each on a line: what it is read as, or why it is refused; nothing is sent."""
+    ran = bare("check", "+1 (650) 555-0001", BEN, "0049 151 234567")
+
+    assert ran.code == 1
+    why = "starts with 00, which is dialled, not sent; write + instead of 00"
+    assert ran.lines == [
+        "+1 (650) 555-0001: phone number +16505550001",
+        f"{BEN}: BSUID {BEN}",
+        f"0049 151 234567: refused: {why}",
+    ]
+
+
+def test_checks_files_too(bare: Any, tmp_path: Path) -> None:
+    """All fine is exit code 0, and a line that cannot be read is not."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('16505550001\n{"a"\n')
+    ran = bare("check", "--file", path)
+
+    assert ran.code == 1
+    assert ran.lines == ["16505550001: phone number 16505550001"]
+    assert f"{path}:2: broken JSON" in ran.stderr
+    assert bare("check", ANN).code == 0
+
+
+def test_doubts_ten_bare_digits(bare: Any) -> None:
+    """They look whole, and may lack the country code."""
+    assert "is the country code there?" in bare("check", "6505550001").stdout
+    assert "country code" not in bare("check", "+6505550001").stdout

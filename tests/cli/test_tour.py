@@ -1,0 +1,166 @@
+"""The sandbox as a program, and the tour."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import threading
+import time
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from blockusers import identifiers
+from blockusers.cli import crowd
+from blockusers.cli.crowd import MISTAKES, make_crowd
+from blockusers.cli.screen import Lines
+from blockusers.models import Status
+from blockusers.report import Outcome
+from blockusers.sandbox import MAGIC, Sandbox
+
+if TYPE_CHECKING:
+    pass
+
+OWN = "15550783881"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def call_and_interrupt(port: int, number: int, answers: list[Any]) -> threading.Thread:
+    """Ask the sandbox on *port* for its list once it is there, then end this process's command."""
+    url = f"http://127.0.0.1:{port}/"
+
+    def work() -> None:
+        while not answers:
+            try:
+                with urllib.request.urlopen(url) as answer:
+                    answers.append(answer.read().decode())
+            except OSError:
+                time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serves_a_sandbox_until_interrupted(bare: Any, number: int) -> None:
+    """It says all that is needed to use it, and to stop it is no failure."""
+    answers, port = list[str](), free_port()
+    thread = call_and_interrupt(port, number, answers)
+    ran = bare("sandbox", "--port", port)
+    thread.join()
+
+    exports = dict(re.findall(r"^export (\w+)=(\S+)$", ran.stdout, re.MULTILINE))
+    assert ran.code == 0
+    assert exports["WHATSAPP_BASE_URL"] == f"http://127.0.0.1:{port}"
+    assert exports["WHATSAPP_ACCESS_TOKEN"] in answers[0]
+    assert f"curl -X POST 'http://127.0.0.1:{port}/v25.0/106540352242922/block_users'" in ran.stdout
+    assert "stopped after 0 requests" in ran.stderr
+    for ending in MAGIC:
+        assert ending in ran.stdout
+
+
+def test_a_sandbox_keeps_the_rules_it_is_given(bare: Any) -> None:
+    """The window is a switch."""
+    answers, port = list[str](), free_port()
+    thread = call_and_interrupt(port, signal.SIGINT, answers)
+    ran = bare("sandbox", "--port", port, "--window", "--rate", 5, "--burst", 2)
+    thread.join()
+
+    assert "--no-window lifts" in ran.stdout
+    assert "24 hours" in answers[0]
+
+
+def test_says_that_a_port_is_taken(bare: Any, sandbox: Sandbox) -> None:
+    """It is a wrong usage, and no traceback."""
+    port = sandbox.url.rpartition(":")[2]
+    ran = bare("sandbox", "--port", port)
+
+    assert ran.code == 2
+    assert f"cannot listen at 127.0.0.1:{port}: " in ran.stderr
+
+
+# The tour.
+
+
+def test_the_tour_shows_everything(bare: Any) -> None:
+    """It fails some, meets the rate limit, and the books balance."""
+    ran = bare("demo", "--users", "1100")
+
+    assert ran.code == 0
+    assert "1,175 inputs = 22 repeats + 1,153 users" in ran.stdout
+    assert ran.stdout.count("✓") == 5
+    assert "✗" not in ran.stdout
+    for word in ("131047", "131021", "139103", "rate limit", "snapshot", "unblock"):
+        assert word in ran.stdout
+    assert "\x1b" not in ran.stdout
+    assert all(len(line) <= 80 for line in ran.stdout.splitlines())
+    assert not re.search(r"\+?\d{11}", ran.stdout.replace("127.0.0.1", ""))
+
+
+def test_the_tour_does_not_gloss_over_a_fault(bare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were somebody lost, it would say so and fail."""
+    monkeypatch.setattr(Sandbox, "blocklist", lambda _: frozenset({"16505550001"}))
+    ran = bare("demo", "--users", "100")
+
+    assert ran.code == 1
+    assert "✗ the sandbox's own list has the same" in ran.stdout
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_tours_list_is_what_it_claims(seed: int) -> None:
+    """So many distinct users, no accidental magic, the same for the same seed."""
+    made = make_crowd(1000, seed, OWN)
+    keys = set[str]()
+    for user in made.inputs:
+        if user not in MISTAKES:
+            keys.add(identifiers.read(user).key)
+
+    assert len(keys) + len(MISTAKES) == made.distinct
+    assert len(made.inputs) - made.distinct == 20
+    assert sum(key[-6:] in MAGIC and "." not in key for key in keys) == 32
+    assert made.passing <= keys
+    assert make_crowd(1000, seed, OWN) == made
+    assert make_crowd(1000, seed + 1, OWN) != made
+
+
+def test_the_tours_numbers_are_not_magic_by_accident(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that would be is drawn again."""
+    digits = next(
+        user for user in make_crowd(100, 1, OWN).inputs if re.fullmatch(r"49\d{11}", user)
+    )
+    monkeypatch.setattr(crowd, "MAGIC", {digits[-6:]: None})
+    inputs = [user for user in make_crowd(100, 1, OWN).inputs if user not in MISTAKES]
+
+    assert digits not in {identifiers.read(user).key for user in inputs}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_the_tours_mistakes_are_some(mistake: str) -> None:
+    """None of them is a user."""
+    with pytest.raises(ValueError, match=r"."):
+        identifiers.read(mistake)
+
+
+def test_tells_now_and_then_how_far_it_is() -> None:
+    """Where there is no bar a line every two seconds, with what is done, and how long it takes."""
+    said, now = list[str](), [100.0]
+    lines = Lines(said.append, 1000, lambda: now[0])
+    some = [Outcome("+16505550001", Status.DONE)] * 99 + [Outcome("1", Status.FAILED)]
+    for seconds in (1.0, 1.0, 1.5, 2.0):
+        now[0] += seconds
+        lines.add(some)
+
+    assert said == [
+        "200 of 1,000 (2 failed), 100/s, 8 s to go",
+        "400 of 1,000 (4 failed), 73/s, 8 s to go",
+    ]
