@@ -16,10 +16,8 @@ def lazily(package: str, names: Sequence[str], modules: Sequence[str]) -> Callab
 
     def __getattr__(name: str) -> Any:  # noqa: N807  # it is to become that
         if name in names:
-            for module in modules:
-                home = import_module(f"{package}.{module}")
-                if hasattr(home, name):
-                    return getattr(home, name)
+            homes = (import_module(f"{package}.{module}") for module in modules)
+            return next(getattr(home, name) for home in homes if hasattr(home, name))
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return __getattr__

@@ -48,9 +48,11 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 async def _until_terminated(work: Coroutine[Any, Any, T]) -> T:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  # a coroutine runs in a task
-    # Windows knows no SIGTERM that could be handled, and threads have no signals.
+    # Windows lets no loop handle signals, and threads have none. SIGINT is ours too, because a
+    # shell starts its background jobs with it ignored, and Python leaves that so.
     with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await work
 
 
