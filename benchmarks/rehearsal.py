@@ -7,8 +7,12 @@ for as long as one likes.
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
+import traceback
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import aiohttp
@@ -25,7 +29,7 @@ from blockusers import (
     RetryPolicy,
     Status,
 )
-from blockusers.sandbox import Glitch, Rules, Sandbox, glitches
+from blockusers.sandbox import SANDBOX_TOKEN, Glitch, Rules, Sandbox, glitches
 
 CHUNK: Final = 10
 CHUNKS: Final = 64
@@ -56,12 +60,14 @@ FAULTS: Final[dict[str, Glitch]] = {
     "empty answer with status 400": glitches.empty(400),
     "139103 on the request": glitches.answer(500, {"error": {"code": 139103}}),
     "130429 on the request": glitches.answer(400, {"error": {"code": 130429}}),
-    "190 on the request": glitches.answer(401, {"error": {"code": 190}}),
+    "190 on the request": glitches.answer(
+        401, {"error": {"code": 190, "message": f"Malformed access token {SANDBOX_TOKEN}"}}
+    ),
 }
 """Every way in which a server or what lies before it can spoil an answer."""
 
-LASTING: Final = frozenset({"empty answer with status 400", "190 on the request"})
-"""Those that are not worth trying again."""
+APP_SECRET: Final = "5ec2e7".ljust(32, "0")
+"""What requests are signed with, and what nothing may show."""
 
 
 @attrs.frozen
@@ -102,7 +108,8 @@ async def rehearse(
     """Carry out *operation* on *users* under the faults of *script*, and check the books."""
     heard: list[Outcome] = []
     time = _Time()
-    with Sandbox(rules or Rules(window=None, magic=False)) as sandbox:
+    rules = attrs.evolve(rules or Rules(window=None, magic=False), app_secret=APP_SECRET)
+    with Sandbox(rules) as sandbox, _log() as logged:
         if operation is Operation.UNBLOCK:
             sandbox.block(*users)
         script(sandbox)
@@ -120,8 +127,10 @@ async def rehearse(
         ):
             job = client.block if operation is Operation.BLOCK else client.unblock
             report, error = await _settle(job(users, on_settled=heard.extend))
+            said = [*logged, *_texts(client, client.account, report, *report, error)]
         seen = sandbox.requests
         found = _violations(report, heard, users, sandbox)
+        found += _indiscretions("\n".join(said), users, sandbox)
         if report.requests != len(seen):
             found.append(f"{report.requests} requests reported, {len(seen)} seen")
     struck = sum(request.glitch is not None for request in seen)
@@ -147,6 +156,47 @@ async def _settle(job: Coroutine[object, object, Report]) -> tuple[Report, Excep
         return await job, None
     except Incomplete as early:
         return early.report, early.error
+
+
+@contextmanager
+def _log() -> Iterator[list[str]]:
+    """Collect what anybody logs, tracebacks included."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
+    handler.emit = lambda record: lines.append(handler.format(record))  # type: ignore[method-assign]
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield lines
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
+
+
+def _texts(*values: object) -> Iterator[str]:
+    """Yield each way in which *values* show themselves."""
+    for value in values:
+        yield repr(value)
+        yield str(value)
+        if isinstance(value, BaseException):
+            yield "".join(traceback.format_exception(value))
+
+
+def _indiscretions(said: str, users: Sequence[str], sandbox: Sandbox) -> list[str]:
+    """Search what was logged or shown for secrets, and for anybody's whole number."""
+    people = {user.removeprefix("+") for user in users}
+    found = [
+        f"shows {number[:4]}… whole" for number in re.findall("[0-9]{7,}", said) if number in people
+    ]
+    secrets = {
+        "token": sandbox.credentials["access_token"],
+        "secret": APP_SECRET,
+        "proof": "proof=",
+    }
+    return found + [f"shows the {name}" for name, secret in secrets.items() if secret in said]
 
 
 def _violations(

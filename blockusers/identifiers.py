@@ -31,9 +31,7 @@ class Identifier(NamedTuple):
 _PLAIN: Final = re.compile(r"\+?([1-9][0-9]{6,14})")
 _BSUID: Final = re.compile(r"[A-Z]{2}\.[A-Za-z0-9]{1,128}")
 _LIKE_BSUID: Final = re.compile(r"[A-Za-z]{2}\.[A-Za-z0-9.]+")
-_FLOAT: Final = re.compile(
-    r"[0-9.]+e\+?[0-9]+|[0-9]*\.0+|[0-9]{7,}\.[0-9]{1,2}|[0-9]{9,}\.[0-9]+"
-)
+_FLOAT: Final = re.compile(r"[0-9.]+e\+?[0-9]+|[0-9]*\.0+|[0-9]{7,}\.[0-9]{1,2}|[0-9]{9,}\.[0-9]+")
 _TRUNK_ZERO: Final = re.compile(r"[(\[]0")
 
 _DASHES: Final = "-\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"

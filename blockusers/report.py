@@ -197,9 +197,10 @@ class Incomplete(BlockUsersError):
     """What ended the job; also the `__cause__`."""
 
     def __str__(self) -> str:
+        why = f"{type(self.error).__name__}: {identifiers.mask_all(str(self.error))}"
         return (
-            f"the job ended early ({self.report.summary()}): {type(self.error).__name__}:"
-            f" {identifiers.mask_all(str(self.error))}; hand in report.unknown and report.remaining again"
+            f"the job ended early ({self.report.summary()}): {why};"
+            " hand in report.unknown and report.remaining again"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from blockusers.report import User
 
@@ -25,12 +25,9 @@ class Source:
         """What the caller's iterable raised, if it did."""
         self.at_end = False
         """Whether there is nothing more to read."""
-        self._iterator = _iterate(users)
-
-    @property
-    def is_plain(self) -> bool:
+        self._iterator: Any = _iterate(users)
+        self.is_plain = not isinstance(users, AsyncIterable)
         """Whether it can be read to its end without waiting for anybody."""
-        return isinstance(self._iterator, Iterator)
 
     async def read(self, count: int, take: Callable[[User], None]) -> None:
         """Hand at most *count* users to *take*, one by one as they come; fewer at the end.
@@ -38,12 +35,8 @@ class Source:
         An error of the caller's iterable is its end, and is kept.
         """
         try:
-            if isinstance(self._iterator, Iterator):
-                for _ in range(count):
-                    take(next(self._iterator))
-            else:
-                for _ in range(count):
-                    take(await anext(self._iterator))
+            for _ in range(count):
+                take(next(self._iterator) if self.is_plain else await anext(self._iterator))
         except (StopIteration, StopAsyncIteration):
             self.at_end = True
         except Exception as error:

@@ -97,6 +97,10 @@ def build_listing(page_size: int | None, after: str | None, before: str | None) 
 # --------------------------------------------------------------------------- shapes
 
 
+_DIGITS: Final = re.compile(r"\+?[0-9]{1,32}")
+_BSUID: Final = re.compile(r"[A-Z]{2}\.[A-Za-z0-9.]{1,136}")
+
+
 def _text(value: Any, _: object) -> str | None:
     """Read text that may be missing; cattrs by itself would turn null into "None"."""
     if value is None or isinstance(value, str):
@@ -106,14 +110,14 @@ def _text(value: Any, _: object) -> str | None:
 
 def _wa_id(value: Any, _: object) -> str | None:
     text = _text(value, None)
-    if text is not None and not re.fullmatch(r"\+?[0-9]{1,32}", text):
+    if text is not None and not _DIGITS.fullmatch(text):
         raise ValueError("not the digits of a WhatsApp id")
     return text and text.removeprefix("+")
 
 
 def _user_id(value: Any, _: object) -> str | None:
     text = _text(value, None)
-    if text is not None and not re.fullmatch(r"[A-Z]{2}\.[A-Za-z0-9.]{1,136}", text):
+    if text is not None and not _BSUID.fullmatch(text):
         raise ValueError("not a business-scoped user id")
     return text
 

@@ -1,0 +1,134 @@
+"""The layers: a module imports only from those below it, and the public names are all there."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import blockusers
+from blockusers import sandbox
+
+PACKAGE = Path(blockusers.__file__).parent
+# From the ground up.
+LAYERS = (
+    "checks",
+    "identifiers",
+    "models",
+    "errors",
+    "report",
+    "wire",
+    "pacing",
+    "retry",
+    "session",
+    "sources",
+    "ledger",
+    "batch",
+    "pages",
+    "client",
+)
+# The front doors, which may look up everything when they are asked to.
+DOORS = {"__init__", "__main__", "_lazy"}
+SANDBOX = sorted(path.stem for path in (PACKAGE / "sandbox").glob("*.py"))
+
+
+def imports(body: list[ast.stmt]) -> Iterator[str]:
+    """Yield the full name of whatever of blockusers is imported anywhere in *body*."""
+    for statement in body:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, "imports are absolute"
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def ours(path: Path, *, of_functions: bool = True) -> set[str]:
+    """Return the names below `blockusers` that a module imports.
+
+    Without *of_functions*, what it imports only inside functions and for type checkers is left out.
+    """
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    if not of_functions:
+        lazy = (ast.FunctionDef, ast.AsyncFunctionDef)
+        body = [
+            node
+            for node in body
+            if not isinstance(node, lazy)
+            and not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+        ]
+    names = (name.partition(".") for name in imports(body))
+    return {rest for root, _, rest in names if root == "blockusers"}
+
+
+def test_every_module_has_its_layer() -> None:
+    """No module of the package's root stands outside the order."""
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {*LAYERS, *DOORS}
+
+
+@pytest.mark.parametrize("module", LAYERS)
+def test_imports_go_downwards(module: str) -> None:
+    """A module imports only from layers below its own.
+
+    That leaves out the package's root, the sandbox and the command line.
+    """
+    found = {name.split(".")[0] for name in ours(PACKAGE / f"{module}.py")}
+
+    assert found <= set(LAYERS[: LAYERS.index(module)])
+
+
+@pytest.mark.parametrize("module", sorted(DOORS - {"__main__"}))
+def test_the_root_imports_no_side_building(module: str) -> None:
+    """To import blockusers is not to import its sandbox or its command line."""
+    assert not {name.split(".")[0] for name in ours(PACKAGE / f"{module}.py")} & {"sandbox", "cli"}
+
+
+@pytest.mark.parametrize("module", SANDBOX)
+def test_the_sandbox_stands_alone(module: str) -> None:
+    """The sandbox shares nothing with the client, so that a misreading of one shows in the other.
+
+    Its pytest plugin hands out an account, once it is asked for one.
+    """
+    found = ours(PACKAGE / "sandbox" / f"{module}.py", of_functions=module != "pytest_plugin")
+
+    assert {name.split(".")[0] for name in found} <= {"sandbox", "_lazy"}
+
+
+def test_the_order_is_read_from_imports() -> None:
+    """The reader of imports sees those inside functions, and can leave them out."""
+    plugin = PACKAGE / "sandbox" / "pytest_plugin.py"
+
+    assert "Account" in ours(plugin)
+    assert ours(plugin, of_functions=False) == set()
+
+
+# --------------------------------------------------------------------------- public names
+
+
+def test_the_names_are_sorted() -> None:
+    """The list of public names is in order, each in it once."""
+    assert blockusers.__all__ == sorted(set(blockusers.__all__))
+
+
+PUBLIC = [(module, name) for module in (blockusers, sandbox) for name in module.__all__]
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC, ids=[name for _, name in PUBLIC])
+def test_every_public_name_is_there(module: object, name: str) -> None:
+    """Each public name can be got, and says what it is for."""
+    value = getattr(module, name)
+
+    assert inspect.getdoc(value)
+    if inspect.isclass(value):
+        assert value.__doc__ is not None
+        assert value.__module__.startswith("blockusers.")
+
+
+@pytest.mark.parametrize("module", [blockusers, sandbox], ids=lambda module: module.__name__)
+def test_no_other_name_is_there(module: object) -> None:
+    """A name that does not exist is an AttributeError, as of any module."""
+    with pytest.raises(AttributeError, match="has no attribute 'Blocker'"):
+        _ = module.Blocker  # type: ignore[attr-defined]
