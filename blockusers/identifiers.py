@@ -172,6 +172,7 @@ def mask(text: str) -> str:
 
     What is short shows less, what cannot be printed is shown as `?`, and nothing shows whole.
     """
+    text = text.strip().translate(_UNSEEN)
     shown = "".join(char if char.isprintable() else "?" for char in text[:5] + text[-2:])
     if len(text) >= 10:
         return f"{shown[: 5 if text[0] == '+' else 4]}…{shown[-2:]}"

@@ -6,6 +6,7 @@ import enum
 import os
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Final, Self, TypeAlias
 from urllib.parse import SplitResult, urlsplit
@@ -251,13 +252,7 @@ def _check_version(_: Account, __: object, value: Any) -> None:
 def _check_url(account: Account, _: object, value: Any) -> None:
     if not isinstance(value, str):
         raise TypeError(f"base_url: must be a str, not {type(value).__name__}")
-    try:
-        parts = urlsplit(value)
-        readable = parts.port != 0 and value.isprintable() and not re.search(r"[ \\]", value)
-    except ValueError:  # a bad port, a lone bracket
-        readable = False
-    if not readable:
-        raise ValueError("base_url: must be a URL, without blanks")
+    parts = _split(value)
     if parts.scheme not in {"https", "http"} or not parts.hostname:
         raise ValueError("base_url: must start with https:// and name a host")
     if parts.query or parts.fragment or parts.username is not None:
@@ -267,6 +262,14 @@ def _check_url(account: Account, _: object, value: Any) -> None:
             "base_url: plain http would show the token to the network; use https, or pass"
             " allow_http=True for a host that you trust"
         )
+
+
+def _split(url: str) -> SplitResult:
+    with suppress(ValueError):  # a bad port, a lone bracket
+        parts = urlsplit(url)
+        if parts.port != 0 and url.isprintable() and not re.search(r"[ \\]", url):
+            return parts
+    raise ValueError("base_url: must be a URL, without blanks")
 
 
 def _is_loopback(parts: SplitResult) -> bool:
@@ -312,25 +315,25 @@ class Account:
     """Set by `Account.dialog360`."""
 
     @classmethod
-    def from_env(cls) -> Self:
+    def from_env(cls, *, access_token: str | TokenSource | None = None) -> Self:
         """Read the `WHATSAPP_…` environment variables.
 
         `WHATSAPP_PHONE_NUMBER_ID` and `WHATSAPP_ACCESS_TOKEN` must be set;
         `WHATSAPP_APP_SECRET`, `WHATSAPP_API_VERSION` and `WHATSAPP_BASE_URL` may be.
 
+        Args:
+            access_token: Used instead of `WHATSAPP_ACCESS_TOKEN`.
+
         Raises:
             ValueError: One of them is missing or wrong.
         """
-        names = ("WHATSAPP_PHONE_NUMBER_ID", "WHATSAPP_ACCESS_TOKEN")
-        if missing := [name for name in names if not os.environ.get(name)]:
+        fields = ("phone_number_id", "access_token", "app_secret", "api_version", "base_url")
+        values: dict[str, Any] = {f: os.environ.get(f"WHATSAPP_{f.upper()}") for f in fields}
+        if access_token is not None:
+            values["access_token"] = access_token
+        if missing := [f"WHATSAPP_{f.upper()}" for f in fields[:2] if not values[f]]:
             raise ValueError(f"set the environment variable {' and '.join(missing)}")
-        optional: dict[str, Any] = {
-            field: os.environ[name]
-            for field in ("app_secret", "api_version", "base_url")
-            if os.environ.get(name := f"WHATSAPP_{field.upper()}")
-        }
-        phone_number_id, token = (os.environ[name] for name in names)
-        return cls(phone_number_id, token, **optional)
+        return cls(**{field: value for field, value in values.items() if value})
 
     @classmethod
     def dialog360(

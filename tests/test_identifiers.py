@@ -234,6 +234,14 @@ def test_refusals_say_how_to_mend(text: str, mend: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "char", sorted(set(map(chr, range(128))) - set("0123456789 -()[]./eE")), ids=ascii
+)
+def test_no_other_character_is_dropped(char: str) -> None:
+    """Of the ASCII characters, only blanks and separators are dropped inside a number."""
+    assert "does not belong in a phone number" in refusal(f"+165055{char}51234")
+
+
+@pytest.mark.parametrize(
     ("user", "why"),
     [
         (None, "a user is a str or an int, not NoneType"),
@@ -415,7 +423,8 @@ def test_refusals_do_not_repeat_the_input(text: str) -> None:
         ("US.a", "U…"),
         ("ab", "…"),
         ("", "…"),
-        ("\n1650555\x1b[1m", "?165…1m"),
+        ("16\n50555\x1b[1m", "16?5…1m"),
+        ("\u202a+1 650 555 1234\u202c", "+1 65…34"),
         ("a\nb", "a…"),
     ],
 )

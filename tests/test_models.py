@@ -120,6 +120,7 @@ def test_no_secret_in_a_repr(secret: str | None) -> None:
         (ValueError, {"base_url": "https://graph face.book"}),
         (ValueError, {"base_url": "https://graph.facebook.com:https"}),
         (ValueError, {"base_url": "https://graph.facebook.com:99999"}),
+        (ValueError, {"base_url": "https://graph.facebook.com:0"}),
         (ValueError, {"base_url": "https://[::1"}),
         (ValueError, {"base_url": "http://graph.facebook.com"}),
         (ValueError, {"base_url": "HTTP://graph.facebook.com"}),

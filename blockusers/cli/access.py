@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -40,23 +39,11 @@ def open_account(*, sandbox: bool, token_file: Path | None) -> Iterator[Account]
 
 def _from_environment(token_file: Path | None) -> Account:
     try:
-        if token_file is None:
-            return Account.from_env()
-        with _environment_token(token_file.read_text("utf-8").strip()):
-            return Account.from_env()
+        token = None if token_file is None else token_file.read_text("utf-8").strip()
+        if token == "":
+            raise UsageError(f"--token-file {token_file}: this file is empty")
+        return Account.from_env(access_token=token)
     except UnicodeDecodeError:
         raise UsageError(f"--token-file {token_file}: this is no text") from None
     except ValueError as error:
         raise UsageError(f"{error} (to try without an account: --sandbox)") from None
-
-
-@contextlib.contextmanager
-def _environment_token(token: str) -> Iterator[None]:
-    before = os.environ.get(_TOKEN)
-    os.environ[_TOKEN] = token
-    try:
-        yield
-    finally:
-        del os.environ[_TOKEN]
-        if before is not None:
-            os.environ[_TOKEN] = before

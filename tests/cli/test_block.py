@@ -215,7 +215,7 @@ def test_reads_the_token_from_a_file(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"Bearer abc", "access_token"), (b"\xff", "no text"), (b"", "WHATSAPP_ACCESS_TOKEN")],
+    [(b"Bearer abc", "access_token"), (b"\xff", "no text"), (b"", "is empty")],
 )
 def test_a_bad_token_file_is_wrong_usage(
     command: Any, tmp_path: Path, content: bytes, message: str
