@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2025.2.9"
@@ -62,7 +64,7 @@ def wheel(session: nox.Session) -> None:
     """Build the wheel, install it alone into a clean environment, and run the demo there."""
     folder = session.create_tmp()
     session.run("python", "-m", "pip", "wheel", ".", "--no-deps", "--quiet", "--wheel-dir", folder)
-    (built,) = (path for path in session.cache_dir.glob("**/blockusers-*.whl"))
+    (built,) = Path(folder).absolute().glob("blockusers-*.whl")
     session.install(f"{built}[cli]")
     with session.chdir(folder):
         session.run("blockusers", "demo")

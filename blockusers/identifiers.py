@@ -129,8 +129,8 @@ def _refuse_strangers(text: str) -> None:
         )
     if text.startswith(("(", "[")):
         raise ValueError(
-            "starts with a bracket, so the country code is missing;"
-            " write it in front, such as +1 (650) 555-1234"
+            "starts with a bracket, where the country code belongs;"
+            " write that in front, such as +1 (650) 555-1234"
         )
     if _TRUNK_ZERO.search(text):
         raise ValueError(
@@ -155,9 +155,7 @@ def _refuse_what_is_no_number(digits: str) -> None:
             " write + and the country code instead of the leading 0"
         )
     if not 7 <= len(digits) <= 15:
-        raise ValueError(
-            f"has {len(digits)} digits; a number with its country code has 7 to 15, without blanks"
-        )
+        raise ValueError(f"has {len(digits)} digits; a number with its country code has 7 to 15")
 
 
 def _describe(char: str) -> str:

@@ -363,4 +363,5 @@ class Account:
     @property
     def blocklist_key(self) -> str:
         """A stable name of the blocklist that this account reaches; it holds no secret."""
-        return f"{urlsplit(self.base_url).netloc}/{self.phone_number_id}"
+        url = urlsplit(self.base_url)
+        return f"{url.netloc.lower()}{url.path}/{self.phone_number_id}"

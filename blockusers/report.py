@@ -149,6 +149,9 @@ class Report:
         except KeyError:
             raise KeyError(identifiers.mask(_written(named))) from None
 
+    def __contains__(self, user: object) -> bool:
+        return _name_key(named_by(user)) in self._by_name
+
     def __len__(self) -> int:
         return len(self.outcomes)
 

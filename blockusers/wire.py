@@ -38,7 +38,7 @@ from blockusers.errors import (
     RateLimited,
     ServiceError,
 )
-from blockusers.identifiers import Identifier
+from blockusers.identifiers import Identifier, mask_all
 from blockusers.models import BlockedUser, Fault, Operation, Page, Status, known
 
 _LOG: Final = logging.getLogger("blockusers")
@@ -188,15 +188,18 @@ def _shapes() -> cattrs.Converter:
 _SHAPES: Final = _shapes()
 
 
-def _structure(value: object, shape: type[T]) -> T | None:
-    """Return *value* as *shape*, or None if it is not of that shape."""
+class _Malformed(Exception):
+    """A row is not of its shape; the message says where."""
+
+
+def _structure(value: object, shape: type[T]) -> T:
     if not isinstance(value, dict):
-        return None
+        raise _Malformed("it is malformed: no object")
     try:
         return _SHAPES.structure(value, shape)
     except cattrs.BaseValidationError as error:
-        _LOG.warning("ignored a malformed row: %s", "; ".join(cattrs.transform_error(error)))
-        return None
+        why = mask_all("; ".join(cattrs.transform_error(error)))
+        raise _Malformed(f"it is malformed: {why}") from None
 
 
 # --------------------------------------------------------------------------- replies
@@ -246,8 +249,10 @@ class _Ballot:
         self._asked = asked
         self._keys = {user.key for user in asked}
         self._key_of_input = {user.wire: user.key for user in asked}
+        self._ignored: list[str] = []
 
     def count(self, done: Iterable[Any], failed: Iterable[Any]) -> dict[str, Verdict]:
+        """Return a verdict for each user who was asked for."""
         done_rows, doubtful_done = self._read(done)
         failed_rows, doubtful_failed = self._read(failed)
         doubtful = doubtful_done | doubtful_failed | (done_rows.keys() & failed_rows.keys())
@@ -260,6 +265,12 @@ class _Ballot:
             verdicts[key] = Verdict(Status.FAILED, rows[0].wa_id, rows[0].user_id, faults)
         for key in doubtful:
             verdicts[key] = attrs.evolve(verdicts[key], status=Status.UNKNOWN)
+        if self._ignored:
+            _LOG.warning(
+                "ignored rows of an answer: %d, the first because %s",
+                len(self._ignored),
+                self._ignored[0],
+            )
         return verdicts
 
     def _read(self, entries: Iterable[Any]) -> tuple[dict[str, list[_Row]], set[str]]:
@@ -267,11 +278,14 @@ class _Ballot:
         rows: dict[str, list[_Row]] = {}
         doubtful: set[str] = set()
         for entry in entries:
-            row = _structure(entry, _Row)
-            if row is None:
+            try:
+                row = _structure(entry, _Row)
+            except _Malformed as why:
+                self._ignored.append(str(why))
                 doubtful |= self._named_by_malformed(entry)
-            elif (key := self._match(row)) is None:
-                _LOG.warning("ignored a row for a user who was not asked for")
+                continue
+            if (key := self._match(row)) is None:
+                self._ignored.append("it names a user who was not asked for")
             else:
                 rows.setdefault(key, []).append(row)
         return rows, doubtful
@@ -341,9 +355,12 @@ def _flat(data: list[Any]) -> Iterable[Any]:
 
 
 def _blocked_user(reply: Reply, entry: Any) -> BlockedUser:
-    row = _structure(entry, _ListRow)
-    if row is None or not (row.wa_id or row.user_id):
-        raise _no_answer(reply, "lists something that is no user")
+    try:
+        row = _structure(entry, _ListRow)
+    except _Malformed as why:
+        raise _no_answer(reply, f"lists something that is no user: {why}") from None
+    if not (row.wa_id or row.user_id):
+        raise _no_answer(reply, "lists something that is no user: it has no id")
     return BlockedUser(row.wa_id, row.user_id, row.parent_user_id)
 
 
@@ -423,9 +440,9 @@ def _code_of(error: Any) -> int | None:
 
 def _code(value: Any) -> int | None:
     """Read an error code: an integer, printed as text in some of Meta's pages."""
-    if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value.strip()):
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    return int(value) if re.fullmatch("-?[0-9]{1,9}", str(value).strip()) else None
 
 
 def _details(fields: Mapping[str, Any]) -> str:

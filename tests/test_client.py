@@ -508,7 +508,7 @@ async def test_privacy(caplog: pytest.LogCaptureFixture) -> None:
         token = sandbox.credentials["access_token"]
     text = "\n".join([*texts, caplog.text])
 
-    assert "ignored a row" in text
+    assert "ignored rows of an answer: 1" in text
     for private in (
         token,
         secret,

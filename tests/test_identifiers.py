@@ -164,10 +164,10 @@ SPREADSHEET = "looks like a spreadsheet's decimal number; format that column as 
         ("+49 [0]151 12345678", "leave that 0 out"),
         ("+49 \uff080\uff09151 12345678", "leave that 0 out"),
         ("+39 (06) 12345678", "leave that 0 out, or the brackets"),
-        ("(415) 555-1234", "the country code is missing; write it in front"),
-        ("[415] 555-1234", "the country code is missing; write it in front"),
-        ("\u202a(415) 555-1234", "the country code is missing; write it in front"),
-        ("\uff08650\uff09 555-1234", "the country code is missing; write it in front"),
+        ("(415) 555-1234", "where the country code belongs; write that in front"),
+        ("[415] 555-1234", "where the country code belongs; write that in front"),
+        ("\u202a(415) 555-1234", "where the country code belongs; write that in front"),
+        ("\uff08650\uff09 555-1234", "where the country code belongs; write that in front"),
         ("-6505551234", "starts with '-'"),
         ("\u22126505551234", "starts with '-'"),
         (".6505551234", "starts with '.'"),
@@ -426,6 +426,8 @@ def test_refusals_do_not_repeat_the_input(text: str) -> None:
         ("16\n50555\x1b[1m", "16?5…1m"),
         ("\u202a+1 650 555 1234\u202c", "+1 65…34"),
         ("a\nb", "a…"),
+        ("\u202a+16505551234\u202c\n", "+1650…34"),
+        ("\ufeff", "…"),
     ],
 )
 def test_mask(text: str, shown: str) -> None:
@@ -434,7 +436,7 @@ def test_mask(text: str, shown: str) -> None:
 
 
 @quickly
-@given(st.text(min_size=1))
+@given(st.text(min_size=1).filter(lambda text: "…" not in text))
 def test_a_mask_hides_something(text: str) -> None:
     """No mask shows the whole, spans lines, or holds what cannot be printed."""
     shown = mask(text)

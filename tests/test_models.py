@@ -268,6 +268,14 @@ def test_from_env_names_what_is_missing(
         Account.from_env()
 
 
+def test_from_env_takes_a_token(environment: Any) -> None:
+    """A token, or a function that returns it, may stand in for the environment's."""
+    environment(PHONE_NUMBER_ID=ID, ACCESS_TOKEN="unused")
+    assert Account.from_env(access_token=TOKEN) == Account(ID, TOKEN)
+    environment(PHONE_NUMBER_ID=ID)
+    assert Account.from_env(access_token=current).access_token is current
+
+
 def test_from_env_checks_what_it_reads(environment: Any) -> None:
     """A variable's value is checked like an argument."""
     environment(PHONE_NUMBER_ID=ID, ACCESS_TOKEN=TOKEN, BASE_URL="http://graph.facebook.com")

@@ -367,3 +367,14 @@ def test_the_groups_are_a_partition(outcomes: list[Outcome]) -> None:
     assert all(report[outcome.input] is outcome for outcome in outcomes)
     shown = f"{report!r} {outcomes!r} {PartialFailure(report)!r} {PartialFailure(report)}"
     assert not any(outcome.input.removeprefix("+") in shown for outcome in outcomes)
+
+
+def test_membership() -> None:
+    """Whether a user was handed in can be asked in any spelling, or with a value."""
+    outcome = Outcome("+1 650 555 1234", Status.DONE)
+    report = Report(Operation.BLOCK, (outcome,))
+
+    assert "16505551234" in report
+    assert outcome in report
+    assert "+16505550000" not in report
+    assert "junk" not in report

@@ -919,7 +919,7 @@ def result_or_error(call: Callable[[], Any]) -> Any:
 def check_private(error: BlockUsersError) -> None:
     """Check that *error* is of a kind that an answer can be, and shows no number."""
     assert isinstance(error, ApiError | InvalidResponse)
-    assert not re.search(r"[0-9]{7}", f"{error} {error!r}")
+    assert not re.search(r"[0-9]{10}", f"{error} {error!r}")
 
 
 quickly = settings(max_examples=100, deadline=None, derandomize=True)
