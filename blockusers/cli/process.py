@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from typing import IO, Any, Final, TypeVar
 
 import typer
@@ -23,6 +23,8 @@ SOME_NOT: Final = 1
 USAGE: Final = 2
 ENDED_EARLY: Final = 3
 INTERRUPTED: Final = 130
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class UsageError(Exception):
@@ -42,6 +44,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(_until_terminated(work))
     except (KeyboardInterrupt, asyncio.CancelledError):
+        # All that is left is to say how it ended; a second Ctrl-C must not cut that short.
+        _handle_signals(dict.fromkeys(_SIGNALS, signal.SIG_IGN))
         raise Interrupted from None
 
 
@@ -51,9 +55,21 @@ async def _until_terminated(work: Coroutine[Any, Any, T]) -> T:
     # Windows lets no loop handle signals, and threads have none. SIGINT is ours too, because a
     # shell starts its background jobs with it ignored, and Python leaves that so.
     with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        for number in _SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
     return await work
+
+
+def _cancel_once(task: asyncio.Task[Any]) -> None:
+    # Some send their signal twice, `timeout` for one.
+    if not task.cancelling():
+        task.cancel()
+
+
+def _handle_signals(handlers: Mapping[signal.Signals, Any]) -> None:
+    with contextlib.suppress(ValueError):  # threads have no signals
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -63,6 +79,7 @@ def plain_words(*, debug: bool) -> Iterator[None]:
     Args:
         debug: Show where it was raised, too.
     """
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
         yield
     except typer.Exit:
@@ -76,6 +93,8 @@ def plain_words(*, debug: bool) -> Iterator[None]:
         _complain(describe(error))
         code = USAGE if isinstance(error, UsageError) else ENDED_EARLY
         raise typer.Exit(code) from None
+    finally:
+        _handle_signals(handlers)
 
 
 def describe(error: Exception) -> str:

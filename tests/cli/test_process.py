@@ -18,7 +18,13 @@ import typer
 
 from blockusers.cli import app as cli
 from blockusers.cli import process
-from blockusers.cli.process import UsageError, describe, leaving_reader, plain_words
+from blockusers.cli.process import (
+    Interrupted,
+    UsageError,
+    describe,
+    leaving_reader,
+    plain_words,
+)
 from blockusers.cli.screen import Talk
 from blockusers.sandbox import glitches
 
@@ -96,6 +102,36 @@ def test_a_listing_can_be_interrupted(command: Any, sandbox: Sandbox) -> None:
 
     assert sent.seconds_ago() < 1
     assert (ran.code, ran.stderr) == (130, "blockusers: interrupted\n")
+
+
+def test_a_second_signal_cuts_nothing_short(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither while the work is being cancelled, nor while it is told how that ended."""
+    told = list[str]()
+
+    async def work() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(0.01)
+            told.append("last words")
+
+    def command() -> None:
+        try:
+            process.run(work())
+        except Interrupted:
+            os.kill(os.getpid(), signal.SIGINT)
+            told.append("summary")
+            raise
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(typer.Exit), plain_words(debug=False):
+        command()
+
+    assert told == ["last words", "summary"]
+    assert signal.getsignal(signal.SIGINT) is before
+    assert capsys.readouterr().err == "blockusers: interrupted\n"
 
 
 def test_runs_in_a_thread_too() -> None:
