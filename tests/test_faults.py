@@ -31,7 +31,7 @@ PLAYED: dict[tuple[object, ...], Rehearsal] = {}
 
 
 async def sometimes(fault: str, operation: Operation = Operation.BLOCK) -> Rehearsal:
-    """Rehearse a fault that befalls a tenth of the requests."""
+    """Rehearse a fault that befalls a tenth of the requests; each but once."""
     if played := PLAYED.get((fault, operation)):
         return played
 
@@ -43,17 +43,18 @@ async def sometimes(fault: str, operation: Operation = Operation.BLOCK) -> Rehea
 
 
 async def always(fault: str, operation: Operation, *, keep_alive: bool = True) -> Rehearsal:
-    """Rehearse a fault that befalls every request from the third on."""
-    if played := PLAYED.get((fault, operation, keep_alive)):
-        return played
+    """Rehearse a fault that befalls every request from the third on; each but once."""
+    key = (fault, operation, keep_alive)
+    if key not in PLAYED:
+        PLAYED[key] = await lasting(fault, operation, keep_alive=keep_alive)
+    return PLAYED[key]
 
+
+async def lasting(fault: str, operation: Operation, *, keep_alive: bool) -> Rehearsal:
     def script(sandbox: Sandbox) -> None:
         sandbox.glitch(FAULTS[fault], at=range(3, 1000))
 
-    played = await rehearse(
-        script, operation, keep_alive=keep_alive, request_timeout=timeout(fault)
-    )
-    return PLAYED.setdefault((fault, operation, keep_alive), played)
+    return await rehearse(script, operation, keep_alive=keep_alive, request_timeout=timeout(fault))
 
 
 def timeout(fault: str) -> float:
@@ -226,12 +227,11 @@ def open_files() -> int:
 
 async def test_nothing_is_left() -> None:
     """After all that no task and no file descriptor is left."""
-    await always("half of the JSON", Operation.BLOCK)
+    await lasting("half of the JSON", Operation.BLOCK, keep_alive=True)
     gc.collect()
     before = open_files()
     for fault in FAULTS.keys() - HANGS:
-        PLAYED.clear()
-        await always(fault, Operation.BLOCK)
+        await lasting(fault, Operation.BLOCK, keep_alive=True)
     gc.collect()
 
     assert open_files() == before

@@ -47,6 +47,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         # All that is left is to say how it ended; a second Ctrl-C must not cut that short.
         _handle_signals(dict.fromkeys(_SIGNALS, signal.SIG_IGN))
         raise Interrupted from None
+    finally:
+        work.close()  # in case it has not even begun
 
 
 async def _until_terminated(work: Coroutine[Any, Any, T]) -> T:
