@@ -66,6 +66,7 @@ class Tour:
     async def _block(self, client: Client, crowd: Crowd) -> Report:
         self._head("await client.block(numbers)")
         with self.screen.meter(crowd.distinct) as meter:
+            meter.watch(client.pace)
             report = await client.block(crowd.inputs, on_settled=meter.add)
         self._tell_report(report)
         self.screen.show(faults_table(report))
@@ -113,6 +114,7 @@ class Tour:
     ) -> None:
         self._head("await client.unblock(snapshot)")
         with self.screen.meter(len(blocked)) as meter:
+            meter.watch(client.pace)
             report = await client.unblock(blocked, on_settled=meter.add)
         self._tell_report(report)
         left = [user async for user in client.blocked()]

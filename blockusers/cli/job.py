@@ -132,6 +132,7 @@ class Job:
 
     async def _send(self, account: Account) -> Report:
         async with Client(account) as client:
+            self.meter.watch(client.pace)
             send = client.block if self.operation is Operation.BLOCK else client.unblock
             return await send(self.inputs.users, on_settled=self._note)
 

@@ -9,10 +9,19 @@ from typing import Final, Protocol
 
 import attrs
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from blockusers.cli.process import to_nowhere
+from blockusers.pacing import Pace, PaceState
 from blockusers.report import Outcome
 
 _MOST_COMPLAINTS: Final = 20
@@ -37,6 +46,18 @@ class Meter(Protocol):
     def add(self, outcomes: Sequence[Outcome]) -> None:
         """Count *outcomes*."""
         ...
+
+    def watch(self, pace: Pace) -> None:
+        """Show from now on what *pace* is doing, too."""
+        ...
+
+
+def in_words(state: PaceState) -> str:
+    """Say what a pace is doing, in a few words."""
+    if state.hold_until is not None:
+        return "waits as the server asks"
+    at_once = f"{state.in_flight} at once"
+    return f"{state.rate_limited:,} refused, {at_once}" if state.rate_limited else at_once
 
 
 @attrs.frozen
@@ -85,9 +106,19 @@ def _bar(console: Console) -> Progress:
         TextColumn("{task.fields[failed]}", style="yellow"),
         TextColumn("{task.fields[rate]}", style="dim"),
         TimeRemainingColumn(compact=True),
+        _PaceColumn(),
         console=console,
         expand=True,
     )
+
+
+class _PaceColumn(ProgressColumn):
+    """What the pace is doing at the moment of drawing, for it may hold while nothing else moves."""
+
+    def render(self, task: Task) -> Text:
+        """Ask the pace that the task has."""
+        pace: Pace | None = task.fields["pace"]
+        return Text(in_words(pace.state) if pace else "", "dim")
 
 
 class Bar:
@@ -95,7 +126,7 @@ class Bar:
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress = progress
-        self._task = progress.add_task("", total=total, failed="0 failed", rate="")
+        self._task = progress.add_task("", total=total, failed="0 failed", rate="", pace=None)
         self._failed = 0
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
@@ -109,6 +140,10 @@ class Bar:
             rate=f"{speed:,.0f}/s" if speed else "",
         )
 
+    def watch(self, pace: Pace) -> None:
+        """Show what *pace* is doing beside the bar."""
+        self._progress.update(self._task, pace=pace)
+
 
 @attrs.define
 class Lines:
@@ -117,6 +152,7 @@ class Lines:
     _say: Callable[[str], None]
     _total: int
     _clock: Callable[[], float] = time.monotonic
+    _pace: Pace | None = attrs.field(default=None, init=False)
     _settled: int = attrs.field(default=0, init=False)
     _failed: int = attrs.field(default=0, init=False)
     _began: float = attrs.field(init=False)
@@ -134,7 +170,12 @@ class Lines:
         if now - self._said >= _SECONDS_BETWEEN_LINES:
             self._said = now
             rate = self._settled / (now - self._began)
+            pace = f", {in_words(self._pace.state)}" if self._pace else ""
             self._say(
                 f"{self._settled:,} of {self._total:,} ({self._failed:,} failed), {rate:,.0f}/s,"
-                f" {(self._total - self._settled) / rate:,.0f} s to go"
+                f" {(self._total - self._settled) / rate:,.0f} s to go{pace}"
             )
+
+    def watch(self, pace: Pace) -> None:
+        """Tell what *pace* is doing, too."""
+        self._pace = pace
