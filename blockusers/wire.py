@@ -20,7 +20,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import attrs
 import cattrs
@@ -65,8 +65,7 @@ class Reply:
     body: bytes = attrs.field(repr=False)
 
 
-@attrs.frozen
-class Verdict:
+class Verdict(NamedTuple):
     """What one answer says about one user."""
 
     status: Status
@@ -153,7 +152,7 @@ class _UserId(str):
     __slots__ = ()
 
 
-@attrs.frozen
+@attrs.define
 class _Row:
     """One entry of `added_users`, `removed_users` or `failed_users`."""
 
@@ -264,7 +263,7 @@ class _Ballot:
             faults = tuple(fault for row in rows for fault in row.errors or _faults(None, None))
             verdicts[key] = Verdict(Status.FAILED, rows[0].wa_id, rows[0].user_id, faults)
         for key in doubtful:
-            verdicts[key] = attrs.evolve(verdicts[key], status=Status.UNKNOWN)
+            verdicts[key] = verdicts[key]._replace(status=Status.UNKNOWN)
         if self._ignored:
             _LOG.warning(
                 "ignored rows of an answer: %d, the first because %s",
