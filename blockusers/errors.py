@@ -81,18 +81,20 @@ class ApiError(BlockUsersError):
     subcode: int | None = None
     """Meta's `error_subcode`."""
     status: int | None = None
-    """The HTTP status; None if the request was not even sent."""
+    """The HTTP status; None if the error did not come with an answer of its own."""
     details: str = attrs.field(default="", repr=mask_all)
     """Meta's `error_data.details`."""
     trace_id: str = ""
     """Meta's `fbtrace_id`; their support asks for it."""
     retry_after: float | None = None
     """Seconds that the server asked to wait; None if it did not."""
+    sent: bool = True
+    """Whether the request was sent at all; False where the token could not even be had."""
 
     @property
     def refused(self) -> bool:
         """Whether the request was certainly not carried out."""
-        if self.status is None:
+        if not self.sent:
             return True
         code = known(self.code)
         # Of a passing fault nobody knows how far it came, whatever its code (`is_transient`).

@@ -140,10 +140,8 @@ class Ledger:
 
 def _was_sent(error: BaseException) -> bool:
     match error:
-        case TransportError():
+        case TransportError() | ApiError():
             return error.sent
-        case ApiError():
-            return error.status is not None
         case _:
             return not isinstance(error, ClientClosed)
 

@@ -143,7 +143,8 @@ class Session:
             return check_token(await token if inspect.isawaitable(token) else token)
         except Exception as error:
             raise AuthenticationError(
-                f"the function that returns the access token failed: {type(error).__name__}"
+                f"the function that returns the access token failed: {type(error).__name__}",
+                sent=False,
             ) from error
 
     def _proof(self, token: str) -> str:

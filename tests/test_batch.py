@@ -283,7 +283,7 @@ async def test_uncertain() -> None:
         (RuntimeError("a bug"), UNKNOWN),
         (REFUSED_CONNECTION, REMAINING),
         (ClientClosed("closed"), REMAINING),
-        (AuthenticationError("no token"), REMAINING),
+        (AuthenticationError("no token", sent=False), REMAINING),
         *(
             (ApiError("no", code, status=400), REMAINING)
             for code in (130429, 4, 17, 0, 104, 190, 3, 10, 200, 100, 33, 803, 368, 131031, 139101)

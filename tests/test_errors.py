@@ -242,8 +242,9 @@ def test_a_passing_fault_proves_nothing(code: int) -> None:
 
 @pytest.mark.parametrize("kind", [ApiError, *CLASSES], ids=lambda kind: kind.__name__)
 def test_what_was_not_sent_had_no_effect(kind: type[ApiError]) -> None:
-    """An error without an HTTP status was raised before anything was sent."""
-    assert kind("no token").refused
+    """An error that was raised before anything was sent says so, whatever its code."""
+    assert kind("no token", sent=False).refused
+    assert not kind("no token").refused
 
 
 # --------------------------------------------------------------------------- texts
@@ -346,6 +347,7 @@ def test_fields_travel() -> None:
         "details": "expired",
         "trace_id": "AXsgnV2Cm3ZMGF3dF_cfYIn",
         "retry_after": 7.5,
+        "sent": True,
     }
     assert incomplete.report == REPORT
     assert vars(incomplete.error) == vars(error)

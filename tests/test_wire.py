@@ -503,6 +503,7 @@ def test_every_field_of_an_error() -> None:
         "details": "expired",
         "trace_id": "AXsg",
         "retry_after": 7.0,
+        "sent": True,
     }
 
 
