@@ -11,11 +11,21 @@ import gc
 from contextlib import suppress
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from benchmarks.rehearsal import CHUNKS, FAULTS, Rehearsal, numbers, rehearse
-from blockusers import Account, BlocklistFull, Client, Operation, Outcome, Status
-from blockusers.sandbox import Glitch, Rules, Sandbox
+from blockusers import (
+    Account,
+    BlocklistChanged,
+    BlocklistFull,
+    Client,
+    Operation,
+    Outcome,
+    Status,
+)
+from blockusers.sandbox import Glitch, Rules, Sandbox, glitches
+from tests.support import quick
 
 README = Path(__file__).parent.parent / "README.md"
 TABLE_STARTS, TABLE_ENDS = "<!-- faults -->\n", "<!-- end of faults -->"
@@ -192,6 +202,28 @@ async def test_full_in_the_middle(full_per_number: bool) -> None:
     assert played.violations == ()
     assert isinstance(played.error, BlocklistFull)
     assert 310 <= len(played.report.succeeded) <= 315
+
+
+@pytest.mark.parametrize("percent", [10, 30, 100])
+@pytest.mark.parametrize("keep_alive", [True, False], ids=["kept", "new"])
+async def test_storm_of_changes(percent: int, keep_alive: bool) -> None:
+    """139102 on some of the pages costs a listing nobody; on all of them it is raised, in time."""
+    users = [user[1:] for user in numbers(400)]
+    connector = aiohttp.TCPConnector(force_close=not keep_alive)
+    with Sandbox(Rules(window=None)) as sandbox:
+        sandbox.block(*users)
+        changed = glitches.answer(400, {"error": {"code": 139102}})
+        sandbox.glitch(changed, probability=percent / 100, times=None, seed=3)
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            Client(Account(**sandbox.credentials), session=session, retry=quick()) as client,
+        ):
+            found = []
+            with suppress(BlocklistChanged):
+                found = [user.wa_id async for user in client.blocked(page_size=50)]
+
+    assert found == (users if percent < 100 else [])
+    assert len(sandbox.requests) < 200
 
 
 @operations
