@@ -77,3 +77,6 @@ if not TYPE_CHECKING:
     __getattr__ = lazily(
         __name__, __all__, ("models", "pacing", "errors", "report", "retry", "client")
     )
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

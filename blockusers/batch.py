@@ -19,8 +19,9 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from blockusers.cancelling import no_foreign_cancellation
 from blockusers.checks import number
-from blockusers.errors import BlocklistFull
+from blockusers.errors import BlocklistFull, RateLimited
 from blockusers.identifiers import Identifier
 from blockusers.ledger import Entry, Ledger
 from blockusers.models import Operation
@@ -123,10 +124,15 @@ class _Job:
             await self._round()
 
     async def _round(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            self._workers = {
-                group.create_task(self._work()) for _ in range(self._settings.pace.max_in_flight)
-            }
+        self._workers.clear()
+        async with asyncio.TaskGroup() as self._group:
+            self._hire()
+
+    def _hire(self) -> None:
+        """Start another worker, if there may be work for it."""
+        may_hire = len(self._workers) < self._settings.pace.max_in_flight
+        if may_hire and (self._aside or not self._source.at_end):
+            self._workers.add(self._group.create_task(self._work()))
 
     async def _wind_up(self) -> None:
         """Enter the rest of a plain source; hand on what is final only now."""
@@ -142,6 +148,7 @@ class _Job:
     async def _work(self) -> None:
         try:
             while self._error is None and (chunk := await self._draw()):
+                self._hire()
                 await self._settle(chunk)
         except _Drained:
             pass
@@ -172,7 +179,14 @@ class _Job:
         async def attempt(slot: Slot) -> None:
             self._aside.extendleft(reversed(chunk[slot.max_users :]))
             del chunk[slot.max_users :]
-            await self._send(chunk)
+            try:
+                await self._send(chunk)
+            except Exception as error:
+                if self._error is None:
+                    raise
+                if isinstance(error, RateLimited):
+                    slot.rate_limited(error.retry_after)
+                raise _Drained from None
 
         try:
             await self._settings.retry.run(attempt, self._settings.pace, Priority.BULK)
@@ -186,14 +200,13 @@ class _Job:
             entry.open = True
         self._busy.add(asyncio.current_task())
         try:
-            verdicts = await self._settings.transact(
-                self._ledger.operation, [entry.identifier for entry in chunk]
-            )
+            with no_foreign_cancellation():
+                verdicts = await self._settings.transact(
+                    self._ledger.operation, [entry.identifier for entry in chunk]
+                )
         except BaseException as error:
             self._busy.discard(asyncio.current_task())
             self._ledger.unanswered(chunk, was_open, error)
-            if self._error is not None and isinstance(error, Exception):
-                raise _Drained from None
             raise
         if fault := self._ledger.answered(chunk, verdicts):
             self._end(BlocklistFull(fault.message, fault.code, details=fault.details))
@@ -206,38 +219,47 @@ class _Crier:
         self._ledger = ledger
         self._on_settled = on_settled
         self._one_at_a_time = asyncio.Lock()
+        self._telling: asyncio.Future[object] | None = None
 
     async def announce(self) -> None:
         """Hand on the news. An error of the caller's function is raised, and ends the calls."""
         async with self._one_at_a_time:
             try:
-                result = self._tell()
-                if inspect.isawaitable(result):
-                    await result
+                self._tell()
+                if self._telling is not None:
+                    # A cancelled job leaves it running: `last_words` waits for it.
+                    with no_foreign_cancellation():
+                        await asyncio.shield(self._telling)
             except Exception:
                 self._on_settled = None
                 raise
+            self._telling = None
 
     async def last_words(self) -> None:
         """Hand on the news although the job is cancelled; wait a second at most."""
+        ends = asyncio.get_running_loop().time() + _LAST_WORDS
         try:
-            result = self._tell()
-            if inspect.isawaitable(result):
-                await _await_briefly(result)
-        except Exception:
-            _LOG.exception("on_settled failed after the job was cancelled")
+            await self._finish(ends)
+            self._tell()
+            await self._finish(ends)
+        except Exception as error:
+            # Its text may hold anybody's number.
+            _LOG.warning("on_settled failed in a cancelled job: %s", type(error).__name__)
 
-    def _tell(self) -> object:
+    def _tell(self) -> None:
         outcomes = tuple(self._ledger.news)
         self._ledger.news.clear()
-        return self._on_settled(outcomes) if outcomes and self._on_settled else None
+        if outcomes and self._on_settled is not None:
+            result = self._on_settled(outcomes)
+            if inspect.isawaitable(result):
+                self._telling = asyncio.ensure_future(result)
 
-
-async def _await_briefly(result: Awaitable[object]) -> None:
-    task = asyncio.ensure_future(result)
-    try:
-        await asyncio.wait({task}, timeout=_LAST_WORDS)
-    finally:
-        if task.done():
-            task.result()
-        task.cancel()
+    async def _finish(self, ends: float) -> None:
+        telling, self._telling = self._telling, None
+        if telling is None:
+            return
+        try:
+            await asyncio.wait({telling}, timeout=ends - asyncio.get_running_loop().time())
+        finally:
+            if not telling.cancel() and not telling.cancelled():
+                telling.result()

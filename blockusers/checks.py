@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ def check_number(
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
         wanted = "a whole number" if whole else "a number"
         raise TypeError(f"{name}: must be {wanted}, not {type(value).__name__}")
-    if not (least <= value and (most is None or value <= most)):
+    if not (math.isfinite(value) and least <= value and (most is None or value <= most)):
         span = f"at least {least:g}" if most is None else f"from {least:g} to {most:g}"
         raise ValueError(f"{name}: must be {span}, not {value}")
 

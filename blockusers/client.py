@@ -60,6 +60,8 @@ class Client:
         _check_type("account", account, Account)
         _check_type("session", session, aiohttp.ClientSession, type(None))
         _check_type("retry", retry, RetryPolicy)
+        if pace is not None and not isinstance(getattr(pace, "max_in_flight", None), int):
+            raise TypeError(f"pace: must be a pace, such as FixedPace(4), not {pace!r:.50}")
         check_number("request_timeout", request_timeout, least=0.001)
         self._account = account
         self._pace: Pace = FixedPace(_DEFAULT_IN_FLIGHT) if pace is None else pace
@@ -106,7 +108,8 @@ class Client:
 
         Args:
             users: Phone numbers, WhatsApp ids, BSUIDs, outcomes or blocked users, from any
-                iterable or async iterable. Numbers need their country code: a bare national
+                iterable or async iterable; a request leaves when *chunk_size* of them have
+                come, or all. Numbers need their country code: a bare national
                 number of ten digits cannot be told from an international one.
             on_settled: Called with a tuple of outcomes whenever some become final, and awaited
                 if it is async. What it raises ends the job.

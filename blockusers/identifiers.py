@@ -22,6 +22,9 @@ class Identifier(NamedTuple):
     wire: str
     """What is sent: the key, with a leading `+` where one was written."""
 
+    def __repr__(self) -> str:
+        return f"<Identifier {mask(self.key)}>"
+
     @property
     def is_bsuid(self) -> bool:
         """Whether this goes under `user_id` instead of `user`."""
@@ -122,12 +125,13 @@ def _refuse_strangers(text: str) -> None:
             "looks like a spreadsheet's decimal number; format that column as text"
             " and export it again, digits may be lost"
         )
-    if text.startswith(("-", ".", "/", ")", "]")):
+    start = text.removeprefix("+")
+    if start.startswith(("-", ".", "/", ")", "]")):
         raise ValueError(
-            f"starts with {text[0]!r}: what stood before it is missing, or a spreadsheet"
+            f"starts with {start[0]!r}: what stood before it is missing, or a spreadsheet"
             " has subtracted; write + and the country code first"
         )
-    if text.startswith(("(", "[")):
+    if start.startswith(("(", "[")):
         raise ValueError(
             "starts with a bracket, where the country code belongs;"
             " write that in front, such as +1 (650) 555-1234"
@@ -177,9 +181,9 @@ def mask(text: str) -> str:
     return f"{shown[: len(text) // 3]}…"
 
 
-_LONG_NUMBER: Final = re.compile(r"\+?[0-9]{7,}")
+_LONG_NUMBER: Final = re.compile(r"\+?\d(?:[ ().-]{0,2}\d){6,}|\b[A-Z]{2}\.[A-Za-z0-9]{6,}")
 
 
 def mask_all(text: str) -> str:
-    """Mask every number of seven digits or more inside a sentence."""
+    """Mask every number of seven digits or more, and every BSUID, inside a sentence."""
     return _LONG_NUMBER.sub(lambda found: mask(found[0]), text)

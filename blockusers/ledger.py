@@ -19,7 +19,7 @@ from blockusers.report import Outcome, Report, User, named_by
 from blockusers.wire import Verdict
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Entry:
     """One distinct user of a job, before its outcome is final."""
 
@@ -84,6 +84,7 @@ class Ledger:
         full = None
         for entry in chunk:
             entry.verdict, entry.open = verdicts[entry.identifier.key], False
+            entry.uncertain = entry.uncertain or entry.verdict.status is Status.UNKNOWN
             if not self._pooled(entry):
                 outcome = entry.conclude()
                 self.news.append(outcome)
@@ -110,7 +111,7 @@ class Ledger:
     ) -> None:
         """Book an attempt that ended in *error*."""
         self._requests += _was_sent(error)
-        self._rate_limited += isinstance(error, RateLimited)
+        self._rate_limited += isinstance(error, RateLimited) and error.sent
         harmless = _had_no_effect(error)
         for entry, before in zip(chunk, was_open, strict=True):
             entry.open = before if harmless else True

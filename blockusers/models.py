@@ -159,7 +159,7 @@ class Fault:
 
     def __str__(self) -> str:
         text = ": ".join(filter(None, (self.message, self.details)))
-        return mask_all(text if self.code is None else f"{self.code} {text}")
+        return text if self.code is None else f"{self.code} {mask_all(text)}"
 
 
 def _masked(text: str | None) -> str:

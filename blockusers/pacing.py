@@ -52,6 +52,8 @@ class PaceState:
     """Requests that the server let through its rate limit so far."""
     rate_limited: int
     """Requests that it refused for its rate limit so far."""
+    hold_for: float = 0.0
+    """Seconds until *hold_until*."""
 
 
 @attrs.define
@@ -60,14 +62,18 @@ class Slot:
 
     max_users: int
     """Most users that the request may name."""
-    refused: bool = attrs.field(default=False, init=False)
-    """Whether the server refused the request for its rate limit."""
+    was_admitted: bool | None = attrs.field(default=None, init=False)
+    """Whether the request passed the server's rate limit; None if nobody knows."""
     retry_after: float | None = attrs.field(default=None, init=False)
-    """Seconds that it asked to wait."""
+    """Seconds that the server asked to wait."""
 
     def rate_limited(self, retry_after: float | None) -> None:
         """Tell the pace that the server refused the request for its rate limit."""
-        self.refused, self.retry_after = True, retry_after
+        self.was_admitted, self.retry_after = False, retry_after
+
+    def admitted(self, retry_after: float | None = None) -> None:
+        """Tell the pace that the request passed; the server may ask to wait all the same."""
+        self.was_admitted, self.retry_after = True, retry_after
 
 
 class Pace(Protocol):
@@ -88,7 +94,7 @@ class Pace(Protocol):
         ...
 
 
-@attrs.define
+@attrs.define(eq=False)
 class FixedPace:
     """A pace for those who know their limit: so many requests at once, so many per second.
 
@@ -125,12 +131,13 @@ class FixedPace:
     @property
     def state(self) -> PaceState:
         """What the pace is doing."""
-        held = self._hold_until > self._clock()
+        hold_for = max(0.0, self._hold_until - self._clock())
         return PaceState(
             mode="fixed",
             rate=self.per_second,
             max_users=LARGEST_REQUEST,
-            hold_until=self._hold_until if held else None,
+            hold_until=self._hold_until if hold_for else None,
+            hold_for=hold_for,
             in_flight=self._in_flight,
             admitted=self._admitted,
             rate_limited=self._rate_limited,
@@ -144,11 +151,13 @@ class FixedPace:
         try:
             await self._wait_for_start()
             yield slot
-            self._admitted += 1
+            if slot.was_admitted is None:
+                slot.admitted()
         finally:
-            if slot.refused:
-                self._rate_limited += 1
-                self._hold_until = max(self._hold_until, self._clock() + (slot.retry_after or 0.0))
+            self._admitted += slot.was_admitted is True
+            self._rate_limited += slot.was_admitted is False
+            if slot.retry_after:
+                self._hold_until = max(self._hold_until, self._clock() + slot.retry_after)
             self._leave()
 
     async def _enter(self, priority: Priority) -> None:
@@ -174,7 +183,12 @@ class FixedPace:
         self._in_flight -= 1
 
     async def _wait_for_start(self) -> None:
-        while (now := self._clock()) < (start := max(self._next_start, self._hold_until)):
-            await self._sleep(start - now)
-        if self.per_second is not None:
-            self._next_start = max(now, self._next_start) + 1 / self.per_second
+        """Wait for a start of one's own, in the order of asking; again if held meanwhile."""
+        while True:
+            start = max(self._clock(), self._next_start, self._hold_until)
+            if self.per_second is not None:
+                self._next_start = start + 1 / self.per_second
+            while (left := start - self._clock()) > 0:
+                await self._sleep(left)
+            if start >= self._hold_until:
+                return

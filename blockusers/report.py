@@ -33,8 +33,8 @@ class Outcome:
     faults: tuple[Fault, ...] = ()
     """Why the user failed: from the last answer about this user, or from our own check."""
     uncertain: bool = False
-    """Whether an earlier attempt got no answer, so that an effect cannot be excluded although
-    the user is not `DONE`."""
+    """Whether some attempt got no answer, so that an effect cannot be excluded although the user
+    is not `DONE`."""
 
     @property
     def ok(self) -> bool:

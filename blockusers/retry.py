@@ -81,6 +81,7 @@ class RetryPolicy:
         )
 
         async def attempt() -> T:
+            self._check_patience(pace.state.hold_for)
             asked = self.clock()
             async with pace.slot(priority) as slot:
                 budget.waited(self.clock() - asked)
@@ -89,8 +90,20 @@ class RetryPolicy:
                 except RateLimited as error:
                     slot.rate_limited(error.retry_after)
                     raise
+                except ApiError as error:
+                    slot.admitted(error.retry_after)
+                    raise
 
         return await attempts(attempt)
+
+    def _check_patience(self, hold_for: float) -> None:
+        """Fail now rather than wait in silence behind a wait that another call was told of."""
+        if self.give_up_after is not None and hold_for > self.give_up_after:
+            raise RateLimited(
+                f"the server asked to wait, for another {hold_for:.0f} s",
+                retry_after=hold_for,
+                sent=False,
+            )
 
     async def pause(self, attempt: int) -> None:
         """Wait as after the *attempt*-th failure in a row."""

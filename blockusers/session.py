@@ -24,6 +24,7 @@ import aiohttp
 import attrs
 from yarl import URL
 
+from blockusers.cancelling import no_foreign_cancellation
 from blockusers.errors import (
     AuthenticationError,
     ClientClosed,
@@ -72,7 +73,7 @@ class Session:
     @property
     def is_open(self) -> bool:
         """Whether requests can be sent."""
-        return self._session is not None
+        return self._session is not None and not self._session.closed
 
     async def open(self) -> None:
         """Make the aiohttp session, or begin to use the borrowed one."""
@@ -113,39 +114,47 @@ class Session:
             AuthenticationError: The function that returns the token failed; nothing was sent.
             ClientClosed: The session is not open.
         """
-        if self._session is None or self._session.closed:
-            raise ClientClosed("the session is closed, or was never opened")
+        self._ready()
         token = await self._token()
+        session = self._ready()  # it may have been closed meanwhile
         query, secrets = dict(request.query), [token]
         if self._account.app_secret is not None:
             secrets.append(query.setdefault("appsecret_proof", self._proof(token)))
         try:
             reply = await self._exchange(
-                self._session, request, self._url.with_query(query), self._headers(request, token)
+                session, request, self._url.with_query(query), self._headers(request, token)
             )
-        except (aiohttp.ClientError, TimeoutError) as error:
-            failure = _translate(error)
         except _TooLarge:
-            failure = InvalidResponse(
+            failure: TransportError = InvalidResponse(
                 f"the answer is larger than {LARGEST_REPLY // 1024**2} MB; it was not read"
             )
+        except Exception as error:  # a borrowed session may run anybody's code
+            failure = _translate(error)
         else:
             return attrs.evolve(reply, body=_without(secrets, reply.body))
         # Raised out here, so that aiohttp's error is not its context: see the module's docstring.
         raise failure
+
+    def _ready(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            raise ClientClosed("the session is closed, or was never opened")
+        return self._session
 
     async def _token(self) -> str:
         source = self._account.access_token
         if isinstance(source, str):
             return source
         try:
-            token = source()
-            return check_token(await token if inspect.isawaitable(token) else token)
+            with no_foreign_cancellation():
+                token = source()
+                return check_token(await token if inspect.isawaitable(token) else token)
         except Exception as error:
-            raise AuthenticationError(
+            failure = AuthenticationError(
                 f"the function that returns the access token failed: {type(error).__name__}",
                 sent=False,
-            ) from error
+            )
+            cause = None if isinstance(error, aiohttp.ClientError) else error
+        raise failure from cause
 
     def _proof(self, token: str) -> str:
         # https://developers.facebook.com/docs/graph-api/guides/secure-requests
@@ -194,10 +203,10 @@ def _url_of(account: Account) -> URL:
 
 def _proxy_for(url: URL) -> str | None:
     """Return the proxy that the environment names for *url*."""
-    host = url.host or ""
-    return (
-        None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(url.scheme)
-    )
+    if urllib.request.proxy_bypass(url.host or ""):
+        return None
+    proxy = urllib.request.getproxies().get(url.scheme)
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 def _acceptable(session: aiohttp.ClientSession, headers: dict[str, str]) -> dict[str, str]:
@@ -254,6 +263,8 @@ _UNSENT: Final = (
     aiohttp.ClientConnectorError,  # refused, unreachable, DNS, TLS, the proxy
     aiohttp.ClientHttpProxyError,
     aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,  # of the proxy
+    aiohttp.ServerFingerprintMismatch,
 )
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Final, TypeAlias
 
+from blockusers.cancelling import no_foreign_cancellation
 from blockusers.report import User
 
 _LOG: Final = logging.getLogger("blockusers")
@@ -35,8 +36,9 @@ class Source:
         An error of the caller's iterable is its end, and is kept.
         """
         try:
-            for _ in range(count):
-                take(next(self._iterator) if self.is_plain else await anext(self._iterator))
+            with no_foreign_cancellation():
+                for _ in range(count):
+                    take(next(self._iterator) if self.is_plain else await anext(self._iterator))
         except (StopIteration, StopAsyncIteration):
             self.at_end = True
         except Exception as error:
@@ -49,8 +51,9 @@ class Source:
             return
         try:
             await close()
-        except Exception:
-            _LOG.exception("the source of users failed when it was closed")
+        except Exception as error:
+            # Its text may hold anybody's number.
+            _LOG.warning("the source of users failed to close: %s", type(error).__name__)
 
 
 def _iterate(users: Users) -> Iterator[User] | AsyncIterator[User]:

@@ -73,6 +73,9 @@ class Verdict(NamedTuple):
     user_id: str | None = None
     faults: tuple[Fault, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<Verdict {self.status.value} {self.faults}>"
+
 
 # --------------------------------------------------------------------------- requests
 

@@ -18,9 +18,9 @@ class Settings:
     _size: Any = attrs.field(default=1, validator=number(whole=True, least=1, most=1000))
 
 
-@pytest.mark.parametrize("value", [0, 0.0, 1, 0.5, 10**12, math.inf])
+@pytest.mark.parametrize("value", [0, 0.0, 1, 0.5, 10**12])
 def test_takes_numbers_from_nought(value: float) -> None:
-    """Without limits any number from nought is taken, infinity too."""
+    """Without limits any number from nought is taken."""
     check_number("wait", value)
 
 
@@ -46,7 +46,7 @@ def test_a_fraction_is_no_whole_number(value: object) -> None:
         check_number("size", value, whole=True)
 
 
-@pytest.mark.parametrize("value", [-1, -0.001, math.nan, -math.inf])
+@pytest.mark.parametrize("value", [-1, -0.001, math.nan, math.inf, -math.inf])
 def test_out_of_range_below(value: float) -> None:
     """What is below the least is refused, and so is what is not a number at all."""
     with pytest.raises(ValueError, match="^wait: must be at least 0, not "):

@@ -451,6 +451,9 @@ def test_properties() -> None:
         ({"request_timeout": 0}, ValueError, "request_timeout"),
         ({"request_timeout": None}, TypeError, "request_timeout"),
         ({"retry": None}, TypeError, "retry"),
+        ({"request_timeout": float("inf")}, ValueError, "request_timeout"),
+        ({"pace": "fast"}, TypeError, "pace"),
+        ({"pace": FixedPace}, TypeError, "pace"),
     ],
     ids=str,
 )

@@ -15,6 +15,7 @@ from blockusers import sandbox
 PACKAGE = Path(blockusers.__file__).parent
 # From the ground up.
 LAYERS = (
+    "cancelling",
     "checks",
     "identifiers",
     "models",
@@ -132,3 +133,8 @@ def test_no_other_name_is_there(module: object) -> None:
     """A name that does not exist is an AttributeError, as of any module."""
     with pytest.raises(AttributeError, match="has no attribute 'Blocker'"):
         _ = module.Blocker  # type: ignore[attr-defined]
+
+
+def test_names_can_be_listed() -> None:
+    """Public names are listed before they are loaded, for those who explore by hand."""
+    assert set(blockusers.__all__) <= set(dir(blockusers))

@@ -123,7 +123,38 @@ async def test_hint_holds_everyone(clock: Clock) -> None:
         assert clock.now == 1003.0
 
     assert gate.state.hold_until is None
-    assert (gate.state.admitted, gate.state.rate_limited) == (2, 1)
+    assert (gate.state.admitted, gate.state.rate_limited) == (1, 1)
+
+
+async def test_order_where_spaced() -> None:
+    """Those who are spaced start in the order in which they came, a held-up one too."""
+    clock = Clock()
+    gate, order = FixedPace(4, per_second=5, clock=clock, sleep=clock.sleep), []
+    async with gate.slot() as slot:
+        slot.rate_limited(2.0)
+    await asyncio.gather(*(take(gate, order, str(n)) for n in range(8)))
+
+    assert order == [str(n) for n in range(8)]
+
+
+async def test_held_while_spaced(clock: Clock) -> None:
+    """Whoever waits for its start when the server asks to wait, waits that long, too."""
+    gate = FixedPace(3, per_second=1, clock=clock, sleep=clock.sleep)
+    starts = []
+
+    async def first() -> None:
+        async with gate.slot() as slot:
+            await asyncio.sleep(0)
+            slot.rate_limited(60.0)
+
+    async def later() -> None:
+        async with gate.slot():
+            starts.append(clock.now)
+
+    await asyncio.gather(first(), later(), later())
+
+    assert len(starts) == 2
+    assert min(starts) >= 1060.0
 
 
 async def test_state_at_rest() -> None:

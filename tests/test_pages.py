@@ -243,6 +243,23 @@ async def test_user_without_a_number() -> None:
     assert found == ["US.1", "US.2"]
 
 
+async def test_user_under_two_names() -> None:
+    """Somebody who is listed under the other id after a restart is not yielded again."""
+    both, one = BlockedUser("1650", "US.1"), BlockedUser(None, "US.1")
+    pages = iter([Listing(Page((both,), None, "1")), CHANGED, Listing(Page((one,), None, None))])
+
+    async def fetch(*_: object) -> Listing:
+        page = next(pages)
+        if isinstance(page, Exception):
+            raise page
+        return page
+
+    async def pause(_: int) -> None:
+        pass
+
+    assert [user async for user in Paginator(fetch, pause).blocked()] == [both]
+
+
 EDITS = st.lists(st.tuples(st.integers(2, 40), st.booleans(), st.integers(0, 29)), max_size=8)
 
 

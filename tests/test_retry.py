@@ -182,7 +182,31 @@ async def test_slot_learns_of_the_refusal() -> None:
     await attempt_all(quick(), [LIMITED, INTERNAL, LIMITED], gate)
 
     assert gate.state.rate_limited == 2
-    assert gate.state.admitted == 1
+    assert gate.state.admitted == 2
+
+
+async def test_a_wait_that_another_call_was_told_of(clock: Clock) -> None:
+    """A call that would wait in silence for longer than its patience fails at once instead."""
+    gate = pace(clock=clock)
+    asked = RateLimited("", 130429, status=400, retry_after=3600.0)
+    await attempt_all(quick(clock), [asked], gate)
+    attempts, error = await attempt_all(quick(clock), [], gate)
+
+    assert attempts == 0
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == 3600.0
+    assert error.refused
+    assert await attempt_all(quick(clock, give_up_after=None), [], gate) == (1, "done")
+
+
+async def test_any_hint_holds_everyone(clock: Clock) -> None:
+    """A wait that a passing fault asks for holds all requests; that one was no refusal."""
+    gate = pace(clock=clock)
+    asked = ServiceError("busy", status=503, retry_after=9.0)
+    await attempt_all(quick(Clock()), [asked, InvalidRequest("no", 100)], gate)
+
+    assert clock.now >= 1009.0
+    assert (gate.state.admitted, gate.state.rate_limited) == (2, 0)
 
 
 async def test_tasks_do_not_share_attempts() -> None:

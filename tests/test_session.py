@@ -481,6 +481,66 @@ async def test_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     assert line == f"POST http://127.0.0.1:9/v25.0/{PHONE_NUMBER_ID}/block_users HTTP/1.1"
 
 
+async def test_proxy_without_a_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy may be named without its scheme."""
+    heard = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await read_request(reader))
+        writer.write(http({}))
+
+    async with raw_server(proxy) as url:
+        monkeypatch.setenv("http_proxy", url.removeprefix("http://"))
+        async with Session(Account(PHONE_NUMBER_ID, TOKEN, base_url="http://127.0.0.1:9")) as own:
+            await own.send(BLOCK_ONE)
+
+    assert len(heard) == 1
+
+
+async def test_foreign_code_in_a_borrowed_session() -> None:
+    """What code of a borrowed session raises becomes an error of ours, without its text."""
+
+    async def spill(*_: object) -> None:
+        raise RuntimeError(f"Authorization: Bearer {TOKEN}")
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_start.append(spill)
+    async with aiohttp.ClientSession(trace_configs=[tracing]) as lent:
+        account = Account(PHONE_NUMBER_ID, TOKEN, base_url="http://127.0.0.1:9")
+        async with Session(account, session=lent) as session:
+            with pytest.raises(ConnectionFailed, match="RuntimeError") as caught:
+                await session.send(BLOCK_ONE)
+
+    assert TOKEN not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("error", [aiohttp.ClientError("secret=1"), asyncio.CancelledError()])
+async def test_token_function_that_fetches(error: BaseException) -> None:
+    """What a token function's own requests raise is not chained, and cancels nobody."""
+
+    async def fetch() -> str:
+        raise error
+
+    async with Session(Account(PHONE_NUMBER_ID, fetch)) as session:
+        with pytest.raises(AuthenticationError, match="access token") as caught:
+            await session.send(BLOCK_ONE)
+
+    assert not caught.value.sent
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_closed_while_the_token_is_fetched() -> None:
+    """A session that is closed before anything is sent says so."""
+
+    async def slowly() -> str:
+        await session.close()
+        return TOKEN
+
+    async with Session(Account(PHONE_NUMBER_ID, slowly)) as session:
+        with pytest.raises(ClientClosed):
+            await session.send(BLOCK_ONE)
+
+
 async def test_our_timeout_while_connecting() -> None:
     """Time that runs out before there is a connection leaves the request unsent."""
     connector = aiohttp.TCPConnector(limit=1)

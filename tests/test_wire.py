@@ -986,3 +986,11 @@ def test_no_headers_confuse_the_reader(retry_after: str, usage_header: str) -> N
 
     assert isinstance(error, ServiceError)
     assert error.retry_after is None or 0 < error.retry_after <= 24 * 3600
+
+
+def test_a_verdict_shows_nobody() -> None:
+    """The repr of a verdict has no id in it."""
+    verdict = Verdict(Status.FAILED, "16505551234", "US.13491208655", (Fault(131047, "no"),))
+
+    assert "131047" in repr(verdict)
+    assert not re.search("[0-9]{7}", repr(verdict))
