@@ -231,7 +231,7 @@ class _Crier:
                     with no_foreign_cancellation():
                         await asyncio.shield(self._telling)
             except Exception:
-                self._on_settled = None
+                self._on_settled = self._telling = None
                 raise
             self._telling = None
 
