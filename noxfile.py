@@ -74,5 +74,5 @@ def wheel(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Run the benchmarks: `nox -s bench -- NAME …`, or all of them."""
-    session.install("-e", ".[cli]")
-    session.run("python", "-m", "benchmarks", *session.posargs)
+    session.install("-e", ".[cli]", *group("bench"))
+    session.run("python", "-m", "benchmarks", *session.posargs or ["all"])

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import faults, overhead
+from benchmarks import faults, live, overhead, rate
 
 
 def main() -> None:
@@ -17,14 +17,17 @@ def main() -> None:
         epilog="\n".join(f"{name:10} {run.__doc__}" for name, run in BENCHMARKS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which to run; none lists them")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="which to run; `all` of them, none lists them"
+    )
     parser.add_argument("--hours", type=float, default=0.01, help="how long `faults` goes on")
     arguments = parser.parse_args()
-    if unknown := set(arguments.names) - BENCHMARKS.keys():
+    names = BENCHMARKS if arguments.names == ["all"] else arguments.names
+    if unknown := set(names) - BENCHMARKS.keys():
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
-    if not arguments.names:
+    if not names:
         parser.print_help()
-    for name in arguments.names:
+    for name in names:
         BENCHMARKS[name](arguments)
 
 
@@ -38,9 +41,21 @@ def _overhead(_: argparse.Namespace) -> None:
     overhead.main()
 
 
+def _live(_: argparse.Namespace) -> None:
+    """The same on a real socket against the sandbox, to see whether virtual time tells the truth."""
+    live.main()
+
+
+def _rate(_: argparse.Namespace) -> None:
+    """Time and refusals of jobs through unknown rate limits, in virtual time."""
+    rate.main()
+
+
 BENCHMARKS: Final[dict[str, Callable[[argparse.Namespace], None]]] = {
     "faults": _faults,
     "overhead": _overhead,
+    "live": _live,
+    "rate": _rate,
 }
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         TransportError,
     )
     from blockusers.models import Account, BlockedUser, Fault, Operation, Page, Status
-    from blockusers.pacing import FixedPace, PaceState
+    from blockusers.pacing import AdaptivePace, FixedPace, PaceState
     from blockusers.report import Incomplete, Outcome, PartialFailure, Report, UserFailed
     from blockusers.retry import RetryPolicy
 
@@ -42,6 +42,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Account",
     "AccountRestricted",
+    "AdaptivePace",
     "ApiError",
     "AuthenticationError",
     "BlockUsersError",

@@ -21,11 +21,12 @@ import attrs
 
 from blockusers.cancelling import no_foreign_cancellation
 from blockusers.checks import number
+from blockusers.controller import LARGEST_REQUEST, Slot
 from blockusers.errors import BlocklistFull, RateLimited
 from blockusers.identifiers import Identifier
 from blockusers.ledger import Entry, Ledger
 from blockusers.models import Operation
-from blockusers.pacing import LARGEST_REQUEST, Pace, Priority, Slot
+from blockusers.pacing import Pace, Priority
 from blockusers.report import Incomplete, Outcome, Report, User
 from blockusers.retry import RetryPolicy
 from blockusers.sources import Source, Users
@@ -179,6 +180,7 @@ class _Job:
         async def attempt(slot: Slot) -> None:
             self._aside.extendleft(reversed(chunk[slot.max_users :]))
             del chunk[slot.max_users :]
+            slot.users = len(chunk)
             try:
                 await self._send(chunk)
             except Exception as error:

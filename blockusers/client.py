@@ -11,17 +11,16 @@ import aiohttp
 from blockusers import wire
 from blockusers.batch import Batcher, OnSettled
 from blockusers.checks import check_number
+from blockusers.controller import Slot
 from blockusers.errors import ClientClosed
 from blockusers.identifiers import Identifier
 from blockusers.models import Account, BlockedUser, Operation, Page
-from blockusers.pacing import FixedPace, Pace, Priority, Slot
+from blockusers.pacing import AdaptivePace, Pace, Priority
 from blockusers.pages import Paginator
 from blockusers.report import Report
 from blockusers.retry import RetryPolicy
 from blockusers.session import Session
 from blockusers.sources import Users
-
-_DEFAULT_IN_FLIGHT = 4
 
 
 class Client:
@@ -40,8 +39,8 @@ class Client:
         chunk_size: Most users in one request, 1 to 1,000.
         request_timeout: Seconds for one request, from its start to the end of its answer.
         retry: When to try again.
-        pace: When requests may leave; None is a fresh `FixedPace` of 4 requests at the same time.
-            Clients of the same number in one process do well to share one.
+        pace: When requests may leave; None is a fresh `AdaptivePace`, which finds out the rate
+            limit by itself. Clients of the same number in one process do well to share one.
 
     Raises:
         TypeError, ValueError: An argument is wrong; the message begins with its name.
@@ -64,7 +63,7 @@ class Client:
             raise TypeError(f"pace: must be a pace, such as FixedPace(4), not {pace!r:.50}")
         check_number("request_timeout", request_timeout, least=0.001)
         self._account = account
-        self._pace: Pace = FixedPace(_DEFAULT_IN_FLIGHT) if pace is None else pace
+        self._pace: Pace = AdaptivePace() if pace is None else pace
         self._retry = retry
         self._session = Session(account, session=session, request_timeout=request_timeout)
         self._batcher = Batcher(self._update, retry=retry, pace=self._pace, chunk_size=chunk_size)

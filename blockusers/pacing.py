@@ -3,6 +3,8 @@
 Every request passes `pace.slot()`.  A slot says how many users the request may name, and is told
 if the server refused it for its rate limit.  Single calls go before the chunks of a job, and those
 before the pages of a listing; within a class, first come, first served.
+
+A pace is a gate and a controller: the controller decides *when* (see `controller`), the gate *who*.
 """
 
 from __future__ import annotations
@@ -11,17 +13,18 @@ import asyncio
 import enum
 import heapq
 import itertools
+import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
 
 from blockusers.checks import number
+from blockusers.controller import AdaptiveController, Controller, FixedController, Slot
 
-LARGEST_REQUEST = 1000
-"""Most users in one request, says Meta's guide."""
+_LOG: Final = logging.getLogger("blockusers")
 
 _SLOWEST = 1e-6
 
@@ -39,13 +42,14 @@ class PaceState:
     """What a pace is doing, to look at."""
 
     mode: str
-    """`fixed` for a `FixedPace`."""
+    """`fixed` for a `FixedPace`; `start`, `hold` or `steady` for an `AdaptivePace`."""
     rate: float | None
     """Requests per second; None if they are not spaced."""
     max_users: int
     """Most users that a request may name now."""
     hold_until: float | None
-    """When the next request may leave if the server asked to wait, by the pace's clock."""
+    """When the next request may leave, by the pace's clock, if all wait because the server asked
+    for it or its rate limit is exhausted; else None."""
     in_flight: int
     """Requests that hold a slot now."""
     admitted: int
@@ -54,26 +58,6 @@ class PaceState:
     """Requests that it refused for its rate limit so far."""
     hold_for: float = 0.0
     """Seconds until *hold_until*."""
-
-
-@attrs.define
-class Slot:
-    """Leave for one request."""
-
-    max_users: int
-    """Most users that the request may name."""
-    was_admitted: bool | None = attrs.field(default=None, init=False)
-    """Whether the request passed the server's rate limit; None if nobody knows."""
-    retry_after: float | None = attrs.field(default=None, init=False)
-    """Seconds that the server asked to wait."""
-
-    def rate_limited(self, retry_after: float | None) -> None:
-        """Tell the pace that the server refused the request for its rate limit."""
-        self.was_admitted, self.retry_after = False, retry_after
-
-    def admitted(self, retry_after: float | None = None) -> None:
-        """Tell the pace that the request passed; the server may ask to wait all the same."""
-        self.was_admitted, self.retry_after = True, retry_after
 
 
 class Pace(Protocol):
@@ -85,17 +69,126 @@ class Pace(Protocol):
         ...
 
     @property
+    def adapts(self) -> bool:
+        """Whether it slows down by itself where the server refuses a request for its rate limit.
+
+        If so, whoever was refused asks for the next slot at once.
+        """
+        ...
+
+    @property
     def state(self) -> PaceState:
         """What the pace is doing."""
         ...
 
-    def slot(self, priority: Priority = Priority.BULK) -> AbstractAsyncContextManager[Slot]:
-        """Wait for leave to send one request; leaving the context gives the slot back."""
+    def slot(
+        self, priority: Priority = Priority.BULK, *, again: bool = False
+    ) -> AbstractAsyncContextManager[Slot]:
+        """Wait for leave to send one request; leaving the context gives the slot back.
+
+        With *again* the request was sent before, and goes before all others of its class.
+        """
         ...
 
 
+_Waiter: TypeAlias = tuple[Priority, bool, int, asyncio.Future[Slot]]
+
+
+@attrs.define(eq=False, kw_only=True)
+class _GatedPace:
+    """Lets requests through in their order, when a controller says so."""
+
+    _clock: Callable[[], float] = attrs.field(default=time.monotonic, repr=False)
+    _sleep: Callable[[float], Awaitable[object]] = attrs.field(default=asyncio.sleep, repr=False)
+    _controller: Controller = attrs.field(init=False, repr=False)
+    _waiting: list[_Waiter] = attrs.field(factory=list[Any], init=False, repr=False)
+    _order: itertools.count[int] = attrs.field(factory=itertools.count, init=False, repr=False)
+    _alarm: asyncio.Task[None] | None = attrs.field(default=None, init=False, repr=False)
+
+    @property
+    def state(self) -> PaceState:
+        """What the pace is doing."""
+        controller, now = self._controller, self._clock()
+        hold_for = max(0.0, controller.holds_until() - now)
+        return PaceState(
+            mode=controller.mode,
+            rate=controller.rate,
+            max_users=controller.max_users,
+            hold_until=now + hold_for if hold_for else None,
+            hold_for=hold_for,
+            in_flight=controller.in_flight,
+            admitted=controller.admitted,
+            rate_limited=controller.rate_limited,
+        )
+
+    @asynccontextmanager
+    async def slot(
+        self, priority: Priority = Priority.BULK, *, again: bool = False
+    ) -> AsyncGenerator[Slot]:
+        """Wait for leave to send one request."""
+        held_before = self._controller.held(self._clock())
+        slot = await self._enter(priority, again=again)
+        slot.held = self._controller.held(self._clock()) - held_before
+        try:
+            yield slot
+            if slot.was_admitted is None:
+                slot.admitted()
+        finally:
+            self._leave(slot)
+
+    async def _enter(self, priority: Priority, *, again: bool) -> Slot:
+        waiter: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (priority, not again, next(self._order), waiter))
+        self._let_through()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled():  # it was let through just before
+                self._controller.retract(waiter.result())
+            self._let_through()
+            raise
+
+    def _leave(self, slot: Slot) -> None:
+        controller = self._controller
+        before = controller.mode
+        controller.end(self._clock(), slot)
+        if controller.mode != before:
+            _LOG.info(
+                "pace: %s -> %s, %s; %d requests admitted, %d rate limited so far",
+                before,
+                controller.mode,
+                f"{controller.rate:.3g}/s" if controller.rate else "no rate",
+                controller.admitted,
+                controller.rate_limited,
+            )
+        self._let_through()
+
+    def _let_through(self) -> None:
+        """Let those go who may go now, and set the alarm for the next."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        while self._waiting:
+            waiter = self._waiting[0][-1]
+            now = self._clock()
+            if waiter.done():  # it was cancelled
+                heapq.heappop(self._waiting)
+            elif (wait := self._controller.wait(now)) <= 0:
+                heapq.heappop(self._waiting)
+                waiter.set_result(self._controller.start(now))
+            else:
+                if wait < float("inf"):
+                    self._alarm = asyncio.ensure_future(self._ring_after(wait))
+                return
+
+    async def _ring_after(self, seconds: float) -> None:
+        await self._sleep(seconds)
+        self._alarm = None
+        self._let_through()
+
+
 @attrs.define(eq=False)
-class FixedPace:
+class FixedPace(_GatedPace):
     """A pace for those who know their limit: so many requests at once, so many per second.
 
     It learns nothing, but where the server asks to wait, every request waits.
@@ -114,81 +207,34 @@ class FixedPace:
     per_second: float | None = attrs.field(
         default=None, validator=number(least=_SLOWEST, optional=True)
     )
-    _clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True, repr=False)
-    _sleep: Callable[[float], Awaitable[object]] = attrs.field(
-        default=asyncio.sleep, kw_only=True, repr=False
-    )
-    _waiting: list[tuple[Priority, int, asyncio.Future[None]]] = attrs.field(
-        factory=list[Any], init=False, repr=False
-    )
-    _order: itertools.count[int] = attrs.field(factory=itertools.count, init=False, repr=False)
-    _next_start: float = attrs.field(default=0.0, init=False, repr=False)
-    _hold_until: float = attrs.field(default=0.0, init=False, repr=False)
-    _in_flight: int = attrs.field(default=0, init=False, repr=False)
-    _admitted: int = attrs.field(default=0, init=False, repr=False)
-    _rate_limited: int = attrs.field(default=0, init=False, repr=False)
 
-    @property
-    def state(self) -> PaceState:
-        """What the pace is doing."""
-        hold_for = max(0.0, self._hold_until - self._clock())
-        return PaceState(
-            mode="fixed",
-            rate=self.per_second,
-            max_users=LARGEST_REQUEST,
-            hold_until=self._hold_until if hold_for else None,
-            hold_for=hold_for,
-            in_flight=self._in_flight,
-            admitted=self._admitted,
-            rate_limited=self._rate_limited,
-        )
+    adapts = False
 
-    @asynccontextmanager
-    async def slot(self, priority: Priority = Priority.BULK) -> AsyncGenerator[Slot]:
-        """Wait for leave to send one request."""
-        await self._enter(priority)
-        slot = Slot(LARGEST_REQUEST)
-        try:
-            await self._wait_for_start()
-            yield slot
-            if slot.was_admitted is None:
-                slot.admitted()
-        finally:
-            self._admitted += slot.was_admitted is True
-            self._rate_limited += slot.was_admitted is False
-            if slot.retry_after:
-                self._hold_until = max(self._hold_until, self._clock() + slot.retry_after)
-            self._leave()
+    def __attrs_post_init__(self) -> None:
+        self._controller = FixedController(self.max_in_flight, self.per_second)
 
-    async def _enter(self, priority: Priority) -> None:
-        if self._in_flight < self.max_in_flight:
-            self._in_flight += 1
-            return
-        waiter = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (priority, next(self._order), waiter))
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if not waiter.cancelled():  # the place was handed over just before
-                self._leave()
-            raise
 
-    def _leave(self) -> None:
-        """Hand the place to the first who still waits for one."""
-        while self._waiting:
-            _, _, waiter = heapq.heappop(self._waiting)
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-        self._in_flight -= 1
+@attrs.define(eq=False)
+class AdaptivePace(_GatedPace):
+    """A pace that finds out the server's rate limit, and the largest request that it takes.
 
-    async def _wait_for_start(self) -> None:
-        """Wait for a start of one's own, in the order of asking; again if held meanwhile."""
-        while True:
-            start = max(self._clock(), self._next_start, self._hold_until)
-            if self.per_second is not None:
-                self._next_start = start + 1 / self.per_second
-            while (left := start - self._clock()) > 0:
-                await self._sleep(left)
-            if start >= self._hold_until:
-                return
+    It starts with a few requests at once and sends more as they pass.  When the server refuses
+    one for its rate limit (130429), it waits until single requests pass again, measures what the
+    limit gives, and from then on spaces requests just below it; every refusal measures it anew.
+    If even single requests are refused until they name fewer users, requests stay that small.
+
+    Args:
+        max_in_flight: Most requests at the same time.
+        clock: Returns the time in seconds.
+        sleep: Waits for seconds.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong.
+    """
+
+    max_in_flight: int = attrs.field(default=16, validator=number(whole=True, least=1))
+
+    adapts = True
+
+    def __attrs_post_init__(self) -> None:
+        self._controller = AdaptiveController(self.max_in_flight)

@@ -16,8 +16,9 @@ import attrs
 import tenacity
 
 from blockusers.checks import number
+from blockusers.controller import Slot
 from blockusers.errors import ApiError, RateLimited, ServiceError, TransportError
-from blockusers.pacing import Pace, Priority, Slot
+from blockusers.pacing import Pace, Priority
 
 T = TypeVar("T")
 
@@ -38,7 +39,8 @@ class RetryPolicy:
     """How often to try again, and how long to wait before.
 
     The wait before attempt n+1 is drawn at random from 0 to `initial * 2**(n-1)` seconds, at most
-    `maximum` ("full jitter"), and is never shorter than the server asks for.
+    `maximum` ("full jitter"), and is never shorter than the server asks for.  After a refusal for
+    the rate limit it is up to an `AdaptivePace` when the next attempt starts.
 
     Raises:
         TypeError, ValueError: An argument is wrong.
@@ -53,7 +55,8 @@ class RetryPolicy:
     give_up_after: float | None = attrs.field(default=300.0, validator=number(optional=True))
     """Seconds since the first failure after which there is no further attempt; None never gives
     up on the rate limit. Waiting behind other requests, or because the server asked for it, does
-    not count; but a wait asked for that is longer than what is left ends the attempts."""
+    not count, but waiting until an exhausted rate limit lets requests pass again does. A wait
+    asked for that is longer than what is left ends the attempts."""
     sleep: Callable[[float], Awaitable[None]] = attrs.field(
         default=asyncio.sleep, kw_only=True, repr=False
     )
@@ -71,7 +74,7 @@ class RetryPolicy:
         Raises:
             BlockUsersError: The last error, once it is not worth trying again.
         """
-        budget = _Budget(self)
+        budget = _Budget(self, pace)
         attempts = tenacity.AsyncRetrying(  # shared between tasks, it would lose attempts
             sleep=self.sleep,
             retry=tenacity.retry_if_exception(is_passing),
@@ -83,8 +86,8 @@ class RetryPolicy:
         async def attempt() -> T:
             self._check_patience(pace.state.hold_for)
             asked = self.clock()
-            async with pace.slot(priority) as slot:
-                budget.waited(self.clock() - asked)
+            async with pace.slot(priority, again=budget.first_failure is not None) as slot:
+                budget.waited(self.clock() - asked - slot.held)
                 try:
                     return await action(slot)
                 except RateLimited as error:
@@ -120,6 +123,7 @@ class _Budget:
     """What is left of the attempts and the seconds of one use of a policy."""
 
     policy: RetryPolicy
+    pace: Pace
     attempts: int = 0
     first_failure: float | None = None
     not_counted: float = 0.0
@@ -130,6 +134,8 @@ class _Budget:
             self.not_counted += seconds
 
     def wait(self, state: tenacity.RetryCallState) -> float:
+        if self._is_paces_business(state):
+            return 0.0
         return max(_hint(state), self.policy.jitter(state.attempt_number))
 
     def is_used_up(self, state: tenacity.RetryCallState) -> bool:
@@ -141,9 +147,15 @@ class _Budget:
             return True
         if self.policy.give_up_after is None:
             return False
-        spent = now - self.first_failure - self.not_counted
+        left = self.policy.give_up_after - (now - self.first_failure - self.not_counted)
+        if self._is_paces_business(state):
+            return self.pace.state.hold_for > left or left < 0
         self.not_counted += _hint(state)
-        return bool(state.upcoming_sleep > self.policy.give_up_after - spent)
+        return bool(state.upcoming_sleep > left)
+
+    def _is_paces_business(self, state: tenacity.RetryCallState) -> bool:
+        """Say whether the wait is that for the next slot of the pace."""
+        return self.pace.adapts and isinstance(_error(state), RateLimited)
 
 
 def _error(state: tenacity.RetryCallState) -> BaseException | None:

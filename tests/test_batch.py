@@ -30,7 +30,8 @@ from blockusers import (
     Status,
 )
 from blockusers.batch import Batcher, OnSettled
-from blockusers.pacing import FixedPace, Pace, Priority, Slot
+from blockusers.controller import Slot
+from blockusers.pacing import FixedPace, Pace, Priority
 from blockusers.sources import Users
 from blockusers.wire import Verdict
 from tests.support import Server, number, numbers, pace, quick
@@ -180,8 +181,10 @@ async def test_pace_bounds_the_size() -> None:
 
     class Small(FixedPace):
         @asynccontextmanager
-        async def slot(self, priority: Priority = Priority.BULK) -> AsyncIterator[Slot]:
-            async with super().slot(priority):
+        async def slot(
+            self, priority: Priority = Priority.BULK, *, again: bool = False
+        ) -> AsyncIterator[Slot]:
+            async with super().slot(priority, again=again):
                 yield Slot(max_users=4)
 
     server = Server()

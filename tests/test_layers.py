@@ -17,6 +17,7 @@ PACKAGE = Path(blockusers.__file__).parent
 LAYERS = (
     "cancelling",
     "checks",
+    "controller",
     "identifiers",
     "models",
     "errors",

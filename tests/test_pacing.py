@@ -1,20 +1,26 @@
-"""The fixed pace: so many at once, so many per second, in order."""
+"""The paces: who goes when, in which order, and what they tell of themselves."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 
-from blockusers import FixedPace
+from blockusers import AdaptivePace, FixedPace
 from blockusers.pacing import Priority
 from tests.support import Clock, pace
 
 
 async def take(
-    gate: FixedPace, order: list[str], name: str, priority: Priority = Priority.BULK
+    gate: FixedPace | AdaptivePace,
+    order: list[str],
+    name: str,
+    priority: Priority = Priority.BULK,
+    *,
+    again: bool = False,
 ) -> None:
-    async with gate.slot(priority):
+    async with gate.slot(priority, again=again):
         order.append(name)
         await asyncio.sleep(0)
 
@@ -162,3 +168,166 @@ async def test_state_at_rest() -> None:
     state = FixedPace(2, 5).state
 
     assert (state.mode, state.rate, state.max_users) == ("fixed", 5, 1000)
+
+
+# --------------------------------------------------------------------------- adaptive
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"), [((0,), ValueError), ((2.5,), TypeError), ((None,), TypeError)]
+)
+def test_bad_argument_of_adaptive(arguments: tuple[object, ...], error: type[Exception]) -> None:
+    """A wrong argument is named in the error."""
+    with pytest.raises(error, match="^max_in_flight: "):
+        AdaptivePace(*arguments)
+
+
+def adaptive(clock: Clock) -> AdaptivePace:
+    return AdaptivePace(clock=clock, sleep=clock.sleep)
+
+
+async def send(gate: AdaptivePace, clock: Clock, *, admitted: bool) -> float:
+    """Send one request that takes 0.2 s; return when it left."""
+    async with gate.slot() as slot:
+        left = clock.now
+        clock.now += 0.2
+        if not admitted:
+            slot.rate_limited(None)
+    return left
+
+
+async def settle(gate: AdaptivePace, clock: Clock) -> None:
+    """Bring it into steady mode, at one request a second."""
+    for admitted in (True, False, True, False):
+        await send(gate, clock, admitted=admitted)
+    gate._controller.rate = 1.0
+    gate._controller._next_start = clock.now + 1.0
+
+
+async def test_adaptive_state(clock: Clock) -> None:
+    """The state tells the mode, the rate and the counts; while it holds, until when."""
+    gate = adaptive(clock)
+    assert gate.state.mode == "start"
+    await send(gate, clock, admitted=True)
+    await send(gate, clock, admitted=False)
+    state = gate.state
+    assert (state.mode, state.rate, state.admitted, state.rate_limited) == ("hold", None, 1, 1)
+    assert state.hold_until == pytest.approx(clock.now + state.hold_for)
+    await send(gate, clock, admitted=True)
+    await send(gate, clock, admitted=False)
+
+    assert gate.state.mode == "steady"
+    assert gate.state.rate is not None
+    assert gate.state.hold_until is None
+
+
+async def test_modes_are_logged(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """Each change of mode is one line in the log."""
+    caplog.set_level(logging.INFO, "blockusers")
+    await settle(adaptive(clock), clock)
+
+    assert [record.message.split(",")[0] for record in caplog.records] == [
+        "pace: start -> hold",
+        "pace: hold -> start",
+        "pace: start -> steady",
+    ]
+
+
+async def test_single_goes_before_a_job(clock: Clock) -> None:
+    """While a job waits at one request a second, a single call waits for one slot at most."""
+    gate, starts = adaptive(clock), []
+    await settle(gate, clock)
+
+    async def chunk(_: int) -> None:
+        async with gate.slot(Priority.BULK):
+            starts.append(("chunk", clock.now))
+
+    async def single() -> float:
+        asked = clock.now
+        async with gate.slot(Priority.SINGLE):
+            starts.append(("single", clock.now))
+            return clock.now - asked
+
+    chunks = [asyncio.create_task(chunk(n)) for n in range(64)]
+    while len(starts) < 10:
+        await asyncio.sleep(0)
+    waited = await single()
+    await asyncio.gather(*chunks)
+
+    assert waited <= 1.0
+    assert [name for name, _ in starts].index("single") <= 11
+    assert starts[-1][1] - starts[0][1] > 40
+
+
+async def test_jobs_take_turns(clock: Clock) -> None:
+    """Of two equal jobs neither is done before the other is half done."""
+    gate, order = adaptive(clock), []
+    await settle(gate, clock)
+
+    async def worker(name: str, chunks: list[int]) -> None:
+        while chunks:
+            chunks.pop()
+            async with gate.slot():
+                order.append(name)
+
+    jobs = {name: list(range(40)) for name in "ab"}
+    await asyncio.gather(*(worker(name, jobs[name]) for name in "ab" for _ in range(8)))
+
+    for name, other in ("ab", "ba"):
+        done = len(order) - order[::-1].index(name)
+        assert order[:done].count(other) >= 20
+
+
+async def test_again_goes_first(clock: Clock) -> None:
+    """A request that was refused keeps its place before those that were not sent yet."""
+    gate, order = pace(1), []
+    async with gate.slot():
+        tasks = [
+            asyncio.create_task(take(gate, order, "new")),
+            asyncio.create_task(take(gate, order, "refused", again=True)),
+            asyncio.create_task(take(gate, order, "single", Priority.SINGLE)),
+        ]
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+
+    assert order == ["single", "refused", "new"]
+
+
+async def test_cancelled_waiters_of_adaptive() -> None:
+    """Waiters that are cancelled leave no hole, no task and no timer."""
+    clock = Clock()
+    never = asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        await never.wait()
+
+    gate = AdaptivePace(clock=clock, sleep=sleep)
+    for admitted in (True, False):
+        await send(gate, clock, admitted=admitted)
+    before = asyncio.all_tasks()
+    waiters = [asyncio.create_task(take(gate, [], str(n))) for n in range(5)]
+    await asyncio.sleep(0.001)
+    for waiter in waiters:
+        waiter.cancel()
+    await asyncio.gather(*waiters, return_exceptions=True)
+    await asyncio.sleep(0)
+
+    assert asyncio.all_tasks() == before
+    assert gate.state.in_flight == 0
+    clock.now += 100
+    async with asyncio.timeout(1), gate.slot():
+        assert gate.state.in_flight == 1
+
+
+async def test_cancelled_at_its_turn_leaves_no_hole(clock: Clock) -> None:
+    """The rate of a request that is cancelled in the moment of its turn goes to the next."""
+    gate = FixedPace(1, per_second=0.5, clock=clock, sleep=clock.sleep)
+    async with gate.slot():
+        first = asyncio.create_task(take(gate, [], "cancelled"))
+        await asyncio.sleep(0)
+        clock.now += 2.0
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    asked = clock.now
+    async with gate.slot():
+        assert clock.now == asked

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockusers import (
+    AdaptivePace,
     AuthenticationError,
     BlocklistChanged,
     BlocklistFull,
@@ -22,7 +23,8 @@ from blockusers import (
     RetryPolicy,
     ServiceError,
 )
-from blockusers.pacing import FixedPace, Priority, Slot
+from blockusers.controller import Slot
+from blockusers.pacing import FixedPace, Pace, Priority
 from tests.support import Clock, pace, quick
 
 LIMITED = RateLimited("slow down", 130429, status=400)
@@ -30,7 +32,7 @@ INTERNAL = ServiceError("internal error", 139103, status=500)
 
 
 async def attempt_all(
-    policy: RetryPolicy, errors: Iterable[Exception], gate: FixedPace | None = None
+    policy: RetryPolicy, errors: Iterable[Exception], gate: Pace | None = None
 ) -> tuple[int, object]:
     """Run an action that meets *errors*, then succeeds; return the attempts, and what came out."""
     ahead, attempts = iter(errors), 0
@@ -247,3 +249,55 @@ async def test_cancellation_passes() -> None:
         await task
 
     assert gate.state.in_flight == 0
+
+
+# --------------------------------------------------------------------------- an adaptive pace
+
+
+def adaptive(clock: Clock) -> AdaptivePace:
+    return AdaptivePace(clock=clock, sleep=clock.sleep)
+
+
+async def test_adaptive_pace_decides_when(clock: Clock) -> None:
+    """After a refusal the next attempt starts with the pace's next slot, without another wait."""
+    own = Clock()
+    attempts, result = await attempt_all(quick(own), [LIMITED] * 5, adaptive(clock))
+
+    assert (attempts, result) == (6, "done")
+    assert sum(own.slept) == 0
+    assert sum(clock.slept) > 0
+
+
+async def test_hold_counts(clock: Clock) -> None:
+    """The time that the pace spends in hold is time in which nothing got better."""
+    attempts, error = await attempt_all(
+        quick(clock, give_up_after=300.0), [LIMITED] * 999, adaptive(clock)
+    )
+
+    assert error is LIMITED
+    assert attempts > 5
+    assert 240 <= clock.now - 1000 <= 360
+
+
+async def test_adaptive_pace_never_gives_up(clock: Clock) -> None:
+    """With `give_up_after=None` a refusal is tried again for ever."""
+    attempts, result = await attempt_all(
+        quick(clock, give_up_after=None), [LIMITED] * 200, adaptive(clock)
+    )
+
+    assert (attempts, result) == (201, "done")
+
+
+async def test_hints_do_not_count_with_adaptive_pace(clock: Clock) -> None:
+    """Waits that the server asks for are kept and not counted, unless one alone is too long."""
+    asked = RateLimited("slow down", 130429, status=400, retry_after=200.0)
+    attempts, result = await attempt_all(
+        quick(clock, give_up_after=300.0), [asked] * 4, adaptive(clock)
+    )
+    assert (attempts, result) == (5, "done")
+    assert clock.now - 1000 >= 800
+
+    too_long = RateLimited("slow down", 130429, status=400, retry_after=301.0)
+    assert await attempt_all(
+        quick(clock, give_up_after=300.0), [too_long, LIMITED], adaptive(clock)
+    ) == (1, too_long)

@@ -55,9 +55,10 @@ class Meter(Protocol):
 def in_words(state: PaceState) -> str:
     """Say what a pace is doing, in a few words."""
     if state.hold_until is not None:
-        return "waits as the server asks"
-    at_once = f"{state.in_flight} at once"
-    return f"{state.rate_limited:,} refused, {at_once}" if state.rate_limited else at_once
+        return f"rate limited, next try in {state.hold_for:.0f} s"
+    parts = [f"{state.rate:.3g} requests/s"] if state.rate else []
+    parts += [f"{state.rate_limited:,} refused"] if state.rate_limited else []
+    return ", ".join([*parts, f"{state.in_flight} at once"])
 
 
 @attrs.frozen

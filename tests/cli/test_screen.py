@@ -19,7 +19,7 @@ DONE = Outcome("+16505550001", Status.DONE)
     [
         ([], "0 at once"),
         ([None, None], "2 refused, 0 at once"),
-        ([None, 3.0], "waits as the server asks"),
+        ([None, 3.0], "rate limited, next try in 3 s"),
     ],
     ids=["free", "refused", "held"],
 )
