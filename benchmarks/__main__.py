@@ -42,7 +42,7 @@ def _overhead(_: argparse.Namespace) -> None:
 
 
 def _live(_: argparse.Namespace) -> None:
-    """The same on a real socket against the sandbox, to see whether virtual time tells the truth."""
+    """The same on a real socket, to see whether virtual time tells the truth."""
     live.main()
 
 

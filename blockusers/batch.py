@@ -23,19 +23,18 @@ from blockusers.cancelling import no_foreign_cancellation
 from blockusers.checks import number
 from blockusers.controller import LARGEST_REQUEST, Slot
 from blockusers.errors import BlocklistFull, RateLimited
-from blockusers.identifiers import Identifier
-from blockusers.ledger import Entry, Ledger
+from blockusers.identifiers import Identifiers
+from blockusers.ledger import Ledger
 from blockusers.models import Operation
 from blockusers.pacing import Pace, Priority
-from blockusers.report import Incomplete, Outcome, Report, User
+from blockusers.report import Incomplete, Outcome, Report, User, Verdicts
 from blockusers.retry import RetryPolicy
 from blockusers.sources import Source, Users
-from blockusers.wire import Verdict
 
 _LOG: Final = logging.getLogger("blockusers")
 
-Transact: TypeAlias = Callable[[Operation, Sequence[Identifier]], Awaitable[dict[str, Verdict]]]
-"""Sends one request that names these users; returns a verdict for each, by its key."""
+Transact: TypeAlias = Callable[[Operation, Identifiers], Awaitable[Verdicts]]
+"""Sends one request that names these users; returns a verdict for each, in their order."""
 
 OnSettled: TypeAlias = Callable[[tuple[Outcome, ...]], object]
 """Called, and awaited if it is async, with outcomes as they become final; never twice at once."""
@@ -97,7 +96,7 @@ class _Job:
         self._crier = crier
         self._error: Exception | None = None
         # Drawn already, and to be sent before all others.
-        self._aside: deque[Entry] = deque()
+        self._aside: deque[int] = deque()
         self._drawing = asyncio.Lock()
         self._workers: set[asyncio.Task[None]] = set()
         # Those with a request on the wire, or news of it to hand on: the end waits for them.
@@ -163,7 +162,7 @@ class _Job:
             for worker in self._workers - self._busy - {asyncio.current_task()}:
                 worker.cancel()
 
-    async def _draw(self) -> list[Entry]:
+    async def _draw(self) -> list[int]:
         """Return the next chunk, an empty one at the end."""
         async with self._drawing:
             while len(self._aside) < self._settings.chunk_size and not self._source.at_end:
@@ -172,11 +171,10 @@ class _Job:
             size = min(self._settings.chunk_size, len(self._aside))
             return [self._aside.popleft() for _ in range(size)]
 
-    def _admit(self, user: User) -> None:
-        if entry := self._ledger.admit(user):
-            self._aside.append(entry)
+    def _admit(self, users: Sequence[User]) -> None:
+        self._aside.extend(self._ledger.admit(users))
 
-    async def _settle(self, chunk: list[Entry]) -> None:
+    async def _settle(self, chunk: list[int]) -> None:
         async def attempt(slot: Slot) -> None:
             self._aside.extendleft(reversed(chunk[slot.max_users :]))
             del chunk[slot.max_users :]
@@ -196,16 +194,13 @@ class _Job:
         finally:
             self._busy.discard(asyncio.current_task())
 
-    async def _send(self, chunk: Sequence[Entry]) -> None:
-        was_open = [entry.open for entry in chunk]
-        for entry in chunk:
-            entry.open = True
+    async def _send(self, chunk: Sequence[int]) -> None:
+        users = self._ledger.named(chunk)
+        was_open = self._ledger.send(chunk)
         self._busy.add(asyncio.current_task())
         try:
             with no_foreign_cancellation():
-                verdicts = await self._settings.transact(
-                    self._ledger.operation, [entry.identifier for entry in chunk]
-                )
+                verdicts = await self._settings.transact(self._ledger.operation, users)
         except BaseException as error:
             self._busy.discard(asyncio.current_task())
             self._ledger.unanswered(chunk, was_open, error)
@@ -249,10 +244,10 @@ class _Crier:
             _LOG.warning("on_settled failed in a cancelled job: %s", type(error).__name__)
 
     def _tell(self) -> None:
-        outcomes = tuple(self._ledger.news)
+        news = self._ledger.news.copy()
         self._ledger.news.clear()
-        if outcomes and self._on_settled is not None:
-            result = self._on_settled(outcomes)
+        if news and self._on_settled is not None:
+            result = self._on_settled(self._ledger.outcomes.at(news))
             if inspect.isawaitable(result):
                 self._telling = asyncio.ensure_future(result)
 

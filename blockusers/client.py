@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Self
 
@@ -13,11 +13,11 @@ from blockusers.batch import Batcher, OnSettled
 from blockusers.checks import check_number
 from blockusers.controller import Slot
 from blockusers.errors import ClientClosed
-from blockusers.identifiers import Identifier
+from blockusers.identifiers import Identifiers
 from blockusers.models import Account, BlockedUser, Operation, Page
 from blockusers.pacing import AdaptivePace, Pace, Priority
 from blockusers.pages import Paginator
-from blockusers.report import Report
+from blockusers.report import Report, Verdicts
 from blockusers.retry import RetryPolicy
 from blockusers.session import Session
 from blockusers.sources import Users
@@ -207,9 +207,7 @@ class Client:
                 " or between `await client.open()` and `await client.close()`"
             )
 
-    async def _update(
-        self, operation: Operation, users: Sequence[Identifier]
-    ) -> dict[str, wire.Verdict]:
+    async def _update(self, operation: Operation, users: Identifiers) -> Verdicts:
         reply = await self._session.send(wire.build_update(operation, users))
         return wire.read_update(reply, operation, users)
 

@@ -24,6 +24,7 @@ ever passed can have been refused for its size; `_Sizes` finds out.
 
 from __future__ import annotations
 
+import abc
 import math
 from typing import Final, Literal
 
@@ -62,7 +63,7 @@ class Slot:
         self.was_admitted, self.retry_after = True, retry_after
 
 
-class Controller:
+class Controller(abc.ABC):
     """What every controller does: counts requests, and obeys the server where it asks to wait."""
 
     mode: Mode
@@ -124,14 +125,20 @@ class Controller:
         """
         return 0.0
 
+    @abc.abstractmethod
     def _opens_at(self) -> float:
-        raise NotImplementedError
+        """Return when the next request may leave, by what this controller knows."""
+        ...
 
+    @abc.abstractmethod
     def _start(self, now: float, idle: float) -> Slot:
-        raise NotImplementedError
+        """Return the slot of a request that leaves *idle* seconds after it might have."""
+        ...
 
+    @abc.abstractmethod
     def _end(self, now: float, slot: Slot) -> None:
-        raise NotImplementedError
+        """Learn from an answer."""
+        ...
 
 
 class FixedController(Controller):

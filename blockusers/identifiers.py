@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple, Self
+
+import attrs
 
 
 class Identifier(NamedTuple):
@@ -29,6 +32,28 @@ class Identifier(NamedTuple):
     def is_bsuid(self) -> bool:
         """Whether this goes under `user_id` instead of `user`."""
         return "." in self.key
+
+
+@attrs.frozen
+class Identifiers(Sequence[Identifier]):
+    """Many users, in columns; an `Identifier` for whoever looks at one."""
+
+    keys: Sequence[str] = attrs.field(repr=False)
+    wires: Sequence[str] = attrs.field(repr=False)
+
+    @classmethod
+    def of(cls, users: Iterable[Identifier]) -> Self:
+        """Put users into columns."""
+        given = tuple(users)
+        return cls([user.key for user in given], [user.wire for user in given])
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return Identifiers(self.keys[place], self.wires[place])
+        return Identifier(self.keys[place], self.wires[place])
 
 
 _PLAIN: Final = re.compile(r"\+?([1-9][0-9]{6,14})")
@@ -78,6 +103,23 @@ def read(user: object) -> Identifier:
     if _LIKE_BSUID.fullmatch(text):
         return _read_bsuid(text)
     return _read_number(text)
+
+
+_PLAIN_LINES: Final = re.compile(r"^\+?([1-9][0-9]{6,14})$", re.MULTILINE)
+
+
+def read_plain(users: Sequence[object]) -> list[str] | None:
+    """Read a list that holds nothing but digits with or without a `+`, much faster than `read`.
+
+    Returns:
+        The key of each; what is sent is what was handed in. None if any needs a closer look.
+    """
+    try:
+        lines = "\n".join(users)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    keys: list[str] = _PLAIN_LINES.findall(lines)
+    return keys if len(keys) == len(users) == lines.count("\n") + 1 else None
 
 
 def _from_int(number: int) -> str:

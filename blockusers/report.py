@@ -6,9 +6,10 @@ failed is normal and no exception; `raise_for_failures()` makes it one for those
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import attrs
 
@@ -92,13 +93,116 @@ def named_by(user: object) -> object:
     return user
 
 
+class Verdict(NamedTuple):
+    """What one answer says about one user."""
+
+    status: Status
+    wa_id: str | None = None
+    user_id: str | None = None
+    faults: tuple[Fault, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Verdict {self.status.value} {self.faults}>"
+
+
+@attrs.define(eq=False, repr=False)
+class Verdicts(Sequence[Verdict]):
+    """What is said about many users, in columns; a `Verdict` for whoever looks at one."""
+
+    statuses: list[Status] = attrs.field(factory=list[Status])
+    wa_ids: list[str | None] = attrs.field(factory=list[Any])
+    reasons: dict[int, tuple[str | None, tuple[Fault, ...]]] = attrs.field(factory=dict[int, Any])
+    """The `user_id` and the faults by place, where there are any."""
+
+    def enter(self, count: int, status: Status) -> None:
+        """Add users of whom no more is known."""
+        self.statuses += [status] * count
+        self.wa_ids += [None] * count
+
+    def put(self, places: Iterable[int], verdicts: Verdicts) -> None:
+        """Replace what is said about the users at *places*."""
+        statuses, wa_ids = self.statuses, self.wa_ids
+        for place, status, wa_id in zip(places, verdicts.statuses, verdicts.wa_ids, strict=True):
+            statuses[place] = status
+            wa_ids[place] = wa_id
+        if verdicts.reasons or self.reasons:
+            for at, place in enumerate(places):
+                self.reasons[place] = verdicts.reasons.get(at, _NO_REASON)
+
+    def __len__(self) -> int:
+        return len(self.statuses)
+
+    def __getitem__(self, place: Any) -> Any:
+        user_id, faults = self.reasons.get(place, _NO_REASON)
+        return Verdict(self.statuses[place], self.wa_ids[place], user_id, faults)
+
+    def __setitem__(self, place: int, verdict: Verdict) -> None:
+        self.statuses[place], self.wa_ids[place], user_id, faults = verdict
+        self.reasons[place] = (user_id, faults)
+
+
+_NO_REASON: Final[tuple[None, tuple[Fault, ...]]] = (None, ())
+
+
+@attrs.define(eq=False, repr=False)
+class Outcomes(Sequence[Outcome]):
+    """The outcomes of a job, in columns; each is built when somebody looks at it first."""
+
+    inputs: list[Any] = attrs.field(factory=list[Any])
+    verdicts: Verdicts = attrs.field(factory=Verdicts)
+    uncertain: set[int] = attrs.field(factory=set[int])
+    """The places of those that are uncertain."""
+    _built: dict[int, Outcome] = attrs.field(factory=dict[int, Outcome])
+
+    def enter(self, inputs: Sequence[Any]) -> None:
+        """Add users of whom nothing is known yet."""
+        self.inputs += inputs
+        self.verdicts.enter(len(inputs), Status.REMAINING)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return self.at(range(len(self))[place])
+        (outcome,) = self.at((range(len(self))[place],))
+        return outcome
+
+    def at(self, places: Iterable[int]) -> tuple[Outcome, ...]:
+        """Return the outcomes at these places."""
+        return tuple([self._built.get(place) or self._build(place) for place in places])
+
+    def _build(self, place: int) -> Outcome:
+        status, wa_id, user_id, faults = self.verdicts[place]
+        uncertain = place in self.uncertain and status is not Status.DONE
+        outcome = Outcome(self.inputs[place], status, wa_id, user_id, faults, uncertain)
+        self._built[place] = outcome
+        return outcome
+
+    def with_status(self, status: Status) -> tuple[Outcome, ...]:
+        """Return those of one status."""
+        statuses = self.verdicts.statuses
+        return self.at([place for place, each in enumerate(statuses) if each is status])
+
+
+def _in_columns(outcomes: Iterable[Outcome]) -> Outcomes:
+    if isinstance(outcomes, Outcomes):
+        return outcomes
+    given = tuple(outcomes)
+    columns = Outcomes(built=dict(enumerate(given)))
+    columns.enter([each.input for each in given])
+    for place, each in enumerate(given):
+        verdict = Verdict(each.status, each.wa_id, each.user_id, each.faults)
+        columns.verdicts[place] = verdict
+    return columns
+
+
 @attrs.frozen(repr=False, slots=False)
 class Report:
     """What became of every user of a job."""
 
     operation: Operation
-    outcomes: tuple[Outcome, ...]
-    """One for each distinct user, in the order in which they were handed in."""
+    _outcomes: Outcomes = attrs.field(alias="outcomes", converter=_in_columns, eq=tuple)
     repeats: int = 0
     """Inputs that were dropped because they named a user handed in before."""
     requests: int = 0
@@ -108,34 +212,39 @@ class Report:
     elapsed: float = 0.0
     """Seconds that the job took."""
 
+    @cached_property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """One for each distinct user, in the order in which they were handed in."""
+        return tuple(self._outcomes)
+
     @property
     def succeeded(self) -> tuple[Outcome, ...]:
         """Those that are `DONE`."""
-        return self._with(Status.DONE)
+        return self._outcomes.with_status(Status.DONE)
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
         """Those that are `FAILED`."""
-        return self._with(Status.FAILED)
+        return self._outcomes.with_status(Status.FAILED)
 
     @property
     def unknown(self) -> tuple[Outcome, ...]:
         """Those that are `UNKNOWN`. To hand them in again does no harm."""
-        return self._with(Status.UNKNOWN)
+        return self._outcomes.with_status(Status.UNKNOWN)
 
     @property
     def remaining(self) -> tuple[Outcome, ...]:
         """Those that are `REMAINING`. Hand them in again: `client.block(report.remaining)`."""
-        return self._with(Status.REMAINING)
+        return self._outcomes.with_status(Status.REMAINING)
 
     @property
     def faults_by_code(self) -> dict[int | None, tuple[Outcome, ...]]:
         """The outcomes with a fault, grouped by the code of their first; None is our own check."""
-        groups: dict[int | None, list[Outcome]] = {}
-        for outcome in self.outcomes:
-            if outcome.fault:
-                groups.setdefault(outcome.fault.code, []).append(outcome)
-        return {code: tuple(group) for code, group in groups.items()}
+        groups: dict[int | None, list[int]] = {}
+        for place, (_, faults) in sorted(self._outcomes.verdicts.reasons.items()):
+            if faults:
+                groups.setdefault(faults[0].code, []).append(place)
+        return {code: self._outcomes.at(places) for code, places in groups.items()}
 
     def __getitem__(self, user: User) -> Outcome:
         """Return the outcome of *user*, in any spelling.
@@ -145,42 +254,46 @@ class Report:
         """
         named = named_by(user)
         try:
-            return self._by_name[_name_key(named)]
+            place = self._places[_name_key(named)]
         except KeyError:
             raise KeyError(identifiers.mask(_written(named))) from None
+        (outcome,) = self._outcomes.at((place,))
+        return outcome
 
     def __contains__(self, user: object) -> bool:
-        return _name_key(named_by(user)) in self._by_name
+        return _name_key(named_by(user)) in self._places
 
     def __len__(self) -> int:
-        return len(self.outcomes)
+        return len(self._outcomes)
 
     def __iter__(self) -> Iterator[Outcome]:
         return iter(self.outcomes)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return each outcome as plain values, fit for JSON or CSV."""
-        return [outcome.to_dict() for outcome in self.outcomes]
+        return [outcome.to_dict() for outcome in self._outcomes]
 
     def raise_for_failures(self) -> None:
         """Raise `PartialFailure` unless every user is `DONE`."""
-        if not all(outcome.ok for outcome in self.outcomes):
+        if self._counts().keys() - {Status.DONE}:
             raise PartialFailure(self)
 
     def summary(self) -> str:
         """Return the counts in a few words, such as `3 done, 1 failed`."""
-        counts = {status: len(self._with(status)) for status in Status}
-        return ", ".join(f"{n} {status.value}" for status, n in counts.items() if n) or "no users"
+        counts = self._counts()
+        words = (f"{counts[status]} {status.value}" for status in Status if counts[status])
+        return ", ".join(words) or "no users"
 
     def __repr__(self) -> str:
         return f"<Report {self.operation.value}: {self.summary()}>"
 
-    def _with(self, status: Status) -> tuple[Outcome, ...]:
-        return tuple(outcome for outcome in self.outcomes if outcome.status is status)
+    def _counts(self) -> Counter[Status]:
+        return Counter(self._outcomes.verdicts.statuses)
 
     @cached_property
-    def _by_name(self) -> dict[object, Outcome]:
-        return {_name_key(outcome.input): outcome for outcome in self.outcomes}
+    def _places(self) -> dict[object, int]:
+        inputs = self._outcomes.inputs
+        return {_name_key(name): place for place, name in enumerate(inputs)}
 
 
 def _name_key(named: object) -> object:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from blockusers.cancelling import no_foreign_cancellation
@@ -30,19 +31,30 @@ class Source:
         self.is_plain = not isinstance(users, AsyncIterable)
         """Whether it can be read to its end without waiting for anybody."""
 
-    async def read(self, count: int, take: Callable[[User], None]) -> None:
-        """Hand at most *count* users to *take*, one by one as they come; fewer at the end.
+    async def read(self, count: int, take: Callable[[Sequence[User]], None]) -> None:
+        """Hand at most *count* users to *take*, fewer at the end; async ones one by one.
 
         An error of the caller's iterable is its end, and is kept.
         """
         try:
             with no_foreign_cancellation():
-                for _ in range(count):
-                    take(next(self._iterator) if self.is_plain else await anext(self._iterator))
-        except (StopIteration, StopAsyncIteration):
+                if self.is_plain:
+                    self._read_plain(count, take)
+                else:
+                    for _ in range(count):
+                        take((await anext(self._iterator),))
+        except StopAsyncIteration:
             self.at_end = True
         except Exception as error:
             self.at_end, self.error = True, error
+
+    def _read_plain(self, count: int, take: Callable[[Sequence[User]], None]) -> None:
+        users: list[User] = []
+        try:
+            users.extend(islice(self._iterator, count))
+            self.at_end = len(users) < count
+        finally:  # an iterable that raises has given what came before
+            take(users)
 
     async def close(self) -> None:
         """Close an async generator, so that it can release what it holds."""
@@ -64,7 +76,7 @@ def _iterate(users: Users) -> Iterator[User] | AsyncIterator[User]:
     if isinstance(users, AsyncIterable):
         return aiter(users)
     if isinstance(users, Iterable):
-        return iter(users)
+        return islice(users, None)
     raise TypeError(
         f"users: must be an iterable or async iterable of users, not {type(users).__name__}"
     )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
 import orjson
 
 from blockusers import FixedPace, Operation, RetryPolicy, Status
-from blockusers.identifiers import Identifier
-from blockusers.wire import Verdict
+from blockusers.identifiers import Identifiers
+from blockusers.report import Verdict, Verdicts
 
 TOKEN = "EAAGtoken0123456789abcdefghijklmnopqrstuvwxyz"
 PHONE_NUMBER_ID = "106540352242922"
@@ -56,10 +56,8 @@ class Server:
     in_flight: int = 0
     most_in_flight: int = 0
 
-    async def transact(
-        self, operation: Operation, users: Sequence[Identifier]
-    ) -> dict[str, Verdict]:
-        keys = tuple(user.key for user in users)
+    async def transact(self, operation: Operation, users: Identifiers) -> Verdicts:
+        keys = tuple(users.keys)
         self.asked.append(keys)
         number = len(self.asked)
         self.in_flight += 1
@@ -75,7 +73,17 @@ class Server:
         verdicts = {key: Verdict(Status.DONE, wa_id=key) for key in keys} | (said or {})
         done = {key for key, verdict in verdicts.items() if verdict.status is Status.DONE}
         self.blocked = self.blocked | done if operation is Operation.BLOCK else self.blocked - done
-        return verdicts
+        return columns(verdicts[key] for key in keys)
+
+
+def columns(verdicts: Iterable[Verdict]) -> Verdicts:
+    """Put verdicts into columns, as `wire` returns them."""
+    given = list(verdicts)
+    result = Verdicts()
+    result.enter(len(given), Status.UNKNOWN)
+    for place, verdict in enumerate(given):
+        result[place] = verdict
+    return result
 
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

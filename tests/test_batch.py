@@ -32,8 +32,8 @@ from blockusers import (
 from blockusers.batch import Batcher, OnSettled
 from blockusers.controller import Slot
 from blockusers.pacing import FixedPace, Pace, Priority
+from blockusers.report import Verdict
 from blockusers.sources import Users
-from blockusers.wire import Verdict
 from tests.support import Server, number, numbers, pace, quick
 
 DONE, FAILED, UNKNOWN, REMAINING = Status

@@ -11,7 +11,7 @@ import pytest
 from multidict import CIMultiDict
 
 from blockusers import ApiError, BlockUsersError, Operation
-from blockusers.identifiers import read
+from blockusers.identifiers import Identifiers, read
 from blockusers.wire import Reply, read_update
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -34,7 +34,7 @@ def test_inputs(case: dict[str, str]) -> None:
 
 def came_of(reply: Reply) -> BlockUsersError | str:
     try:
-        return read_update(reply, Operation.BLOCK, [ASKED])[ASKED.key].status.value
+        return read_update(reply, Operation.BLOCK, Identifiers.of([ASKED]))[0].status.value
     except BlockUsersError as error:
         return error
 

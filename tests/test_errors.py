@@ -31,7 +31,7 @@ from blockusers.errors import (
     ServiceError,
     TransportError,
 )
-from blockusers.identifiers import read
+from blockusers.identifiers import Identifiers, read
 from blockusers.models import CODES, Operation, Reaction, Status
 from blockusers.report import Incomplete, Outcome, PartialFailure, Report, UserFailed
 from blockusers.wire import Reply, read_page, read_update
@@ -100,7 +100,7 @@ def api_error(code: object, status: int = 400, **fields: object) -> ApiError:
     """Return what an answer with this code is read as."""
     body = json.dumps({"error": {"message": "no", "code": code} | fields}).encode()
     with pytest.raises(ApiError) as caught:
-        read_update(Reply(status, {}, body), Operation.BLOCK, [read(NUMBER)])
+        read_update(Reply(status, {}, body), Operation.BLOCK, Identifiers.of([read(NUMBER)]))
     with pytest.raises(ApiError) as listing:
         read_page(Reply(status, {}, body))
     assert type(caught.value) is type(listing.value)

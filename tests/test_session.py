@@ -28,15 +28,15 @@ from blockusers import (
     RequestTimeout,
     TransportError,
 )
-from blockusers.identifiers import read
+from blockusers.identifiers import Identifiers, read
 from blockusers.session import LARGEST_REPLY, Session
 from blockusers.wire import Request, build_listing, build_update
 from tests.support import PHONE_NUMBER_ID, TOKEN, http, raw_server, read_request
 
 URL_V25 = f"https://graph.facebook.com/v25.0/{PHONE_NUMBER_ID}/block_users"
 ACCOUNT = Account(PHONE_NUMBER_ID, TOKEN)
-BLOCK_ONE = build_update(Operation.BLOCK, [read("+16505551234")])
-UNBLOCK_ONE = build_update(Operation.UNBLOCK, [read("+16505551234")])
+BLOCK_ONE = build_update(Operation.BLOCK, Identifiers.of([read("+16505551234")]))
+UNBLOCK_ONE = build_update(Operation.UNBLOCK, Identifiers.of([read("+16505551234")]))
 LIST = build_listing(100, "QVFI+/=", None)
 BODY = b'{"messaging_product":"whatsapp","block_users":[{"user":"+16505551234"}]}'
 

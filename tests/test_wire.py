@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -25,12 +25,12 @@ from blockusers.errors import (
     RateLimited,
     ServiceError,
 )
-from blockusers.identifiers import Identifier, read
+from blockusers.identifiers import Identifier, Identifiers, read
 from blockusers.models import BlockedUser, Fault, Operation, Page, Status
+from blockusers.report import Verdict, Verdicts
 from blockusers.wire import (
     Listing,
     Reply,
-    Verdict,
     build_listing,
     build_update,
     read_page,
@@ -42,7 +42,7 @@ NO_REASON = Fault(None, "the server gave no reason")
 
 ANN, BOB, CAT, EVE = "16505551234", "4915112345678", "5215512345678", "393331234567"
 BSUID = "US.13491208655302741918"
-ASKED = [read("+" + ANN), read(BOB), read("+" + CAT), read(BSUID)]
+ASKED = Identifiers.of([read("+" + ANN), read(BOB), read("+" + CAT), read(BSUID)])
 KEYS = [ANN, BOB, CAT, BSUID]
 
 
@@ -75,9 +75,13 @@ def envelope(code: object = 139100, **fields: object) -> dict[str, Any]:
     return {"message": "no", "type": "OAuthException", "code": code, **fields}
 
 
-def block(body: object, status: int = 200, asked: Sequence[Identifier] = ASKED) -> dict[str, Any]:
-    """Read an answer to a POST."""
-    return read_update(reply(body, status), Operation.BLOCK, asked)
+def block(body: object, status: int = 200, asked: Identifiers = ASKED) -> dict[str, Any]:
+    """Read an answer to a POST; return the verdicts by key."""
+    return by_key(read_update(reply(body, status), Operation.BLOCK, asked), asked)
+
+
+def by_key(verdicts: Verdicts, asked: Identifiers = ASKED) -> dict[str, Verdict]:
+    return {user.key: verdict for user, verdict in zip(asked, verdicts, strict=True)}
 
 
 def statuses(verdicts: dict[str, Verdict]) -> list[Status]:
@@ -120,7 +124,7 @@ def test_the_bytes_of_an_update(operation: Operation, method: str) -> None:
 
 def test_an_update_reads_its_users_once() -> None:
     """A generator of users will do."""
-    request = build_update(Operation.BLOCK, (read(number) for number in [ANN]))
+    request = build_update(Operation.BLOCK, Identifiers.of(read(number) for number in [ANN]))
 
     assert request.body == (
         b'{"messaging_product":"whatsapp","block_users":[{"user":"16505551234"}]}'
@@ -184,14 +188,15 @@ def test_unblocking_answers_under_either_name(name: str) -> None:
     """DELETE has been said to answer with `added_users`."""
     body = lists([row(ANN)], name=name)
 
-    assert read_update(reply(body), Operation.UNBLOCK, ASKED)[ANN] == Verdict(DONE, wa_id=ANN)
+    verdicts = by_key(read_update(reply(body), Operation.UNBLOCK, ASKED))
+    assert verdicts[ANN] == Verdict(DONE, wa_id=ANN)
 
 
 def test_unblocking_reads_both_names_at_once() -> None:
     """Users may stand under either name in one answer."""
     body = {"block_users": {"removed_users": [row(ANN)], "added_users": [row(BOB)]}}
 
-    verdicts = read_update(reply(body), Operation.UNBLOCK, ASKED)
+    verdicts = by_key(read_update(reply(body), Operation.UNBLOCK, ASKED))
 
     assert statuses(verdicts) == [DONE, DONE, UNKNOWN, UNKNOWN]
 
@@ -938,18 +943,33 @@ def test_no_answer_confuses_the_reader(body: Any, operation: Operation, status: 
 
     No error but ours is raised.
     """
-    verdicts = result_or_error(lambda: read_update(reply(body, status), operation, ASKED))
-    if isinstance(verdicts, BlockUsersError):
-        check_private(verdicts)
+    found = result_or_error(lambda: read_update(reply(body, status), operation, ASKED))
+    if isinstance(found, BlockUsersError):
+        check_private(found)
         return
 
-    assert list(verdicts) == KEYS
+    verdicts = by_key(found)
     done = {key for key, verdict in verdicts.items() if verdict.status is DONE}
     assert done <= may_be_done(body, operation)
     for verdict in verdicts.values():
         assert verdict.status in {DONE, FAILED, UNKNOWN}
         assert (verdict.status is not FAILED) or verdict.faults
         assert verdict.status is not DONE or not verdict.faults
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(ASKED[:3]), st.booleans()), max_size=5),
+    st.permutations(["1", "22", "+3", "", "x"]),
+)
+def test_plain_rows_are_read_as_any_others(
+    rows: list[tuple[Identifier, bool]], wa_ids: list[str]
+) -> None:
+    """The quick way of reading rows of `input` and `wa_id` finds what the thorough way finds."""
+    done = [{"input": who.wire, "wa_id": w} for (who, ok), w in zip(rows, wa_ids) if ok]  # noqa: B905
+    failed = [row(who, codes=[131047]) for who, ok in rows if not ok]
+    slow = [{**entry, "note": "that nobody knows"} for entry in done]
+
+    assert block(lists(done, failed)) == block(lists(slow, failed))
 
 
 @quickly
