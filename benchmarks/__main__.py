@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import importlib
 from typing import Final
 
-from benchmarks import faults, live, overhead, rate
+BENCHMARKS: Final = {
+    "rate": "time and refusals of jobs through unknown rate limits, in virtual time",
+    "live": "the same on a real socket, to see whether virtual time tells the truth",
+    "overhead": "CPU time to block and unblock 64,000 numbers, beside a raw loop and other clients",
+    "listing": "CPU time to list 64,000 users, beside a raw loop",
+    "stall": "the longest time for which the event loop is held meanwhile",
+    "memory": "the most memory that a job of 64,000 numbers takes",
+    "imports": "the time that importing the library takes, over that of its dependencies",
+    "faults": "jobs under all faults together; counts the violations of what is promised",
+}
+"""A module of this package each, with a function `main`."""
 
 
 def main() -> None:
@@ -14,49 +24,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure blockusers on this machine.",
-        epilog="\n".join(f"{name:10} {run.__doc__}" for name, run in BENCHMARKS.items()),
+        epilog="\n".join(f"{name:10} {what}" for name, what in BENCHMARKS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="which to run; `all` of them, none lists them"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which to run, or `all`")
     parser.add_argument("--hours", type=float, default=0.01, help="how long `faults` goes on")
     arguments = parser.parse_args()
-    names = BENCHMARKS if arguments.names == ["all"] else arguments.names
+    names = list(BENCHMARKS) if arguments.names == ["all"] else arguments.names
     if unknown := set(names) - BENCHMARKS.keys():
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
     if not names:
         parser.print_help()
     for name in names:
-        BENCHMARKS[name](arguments)
-
-
-def _faults(arguments: argparse.Namespace) -> None:
-    """Jobs under all faults together; counts the violations of what is promised."""
-    faults.main(arguments.hours)
-
-
-def _overhead(_: argparse.Namespace) -> None:
-    """CPU time to block and unblock 64,000 numbers, as a ratio to a raw loop."""
-    overhead.main()
-
-
-def _live(_: argparse.Namespace) -> None:
-    """The same on a real socket, to see whether virtual time tells the truth."""
-    live.main()
-
-
-def _rate(_: argparse.Namespace) -> None:
-    """Time and refusals of jobs through unknown rate limits, in virtual time."""
-    rate.main()
-
-
-BENCHMARKS: Final[dict[str, Callable[[argparse.Namespace], None]]] = {
-    "faults": _faults,
-    "overhead": _overhead,
-    "live": _live,
-    "rate": _rate,
-}
+        run = importlib.import_module(f"benchmarks.{name}").main
+        if name == "faults":
+            run(arguments.hours)
+        else:
+            run()
 
 
 if __name__ == "__main__":

@@ -168,6 +168,9 @@ class Outcomes(Sequence[Outcome]):
         (outcome,) = self.at((range(len(self))[place],))
         return outcome
 
+    def __iter__(self) -> Iterator[Outcome]:
+        return iter(self.at(range(len(self))))
+
     def at(self, places: Iterable[int]) -> tuple[Outcome, ...]:
         """Return the outcomes at these places."""
         return tuple([self._built.get(place) or self._build(place) for place in places])

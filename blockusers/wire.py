@@ -365,7 +365,9 @@ def read_page(reply: Reply) -> Listing:
         raise _error_of(reply, error)
     if not isinstance(answer.get("data"), list):
         raise _edge_error(reply, "has no list of users")
-    users = tuple(_blocked_user(reply, row) for row in _flat(answer["data"]))
+    users = _plainly_blocked(answer["data"]) or tuple(
+        _blocked_user(reply, row) for row in _flat(answer["data"])
+    )
     paging = answer.get("paging") or {}
     cursors = paging.get("cursors") or {} if isinstance(paging, dict) else None
     if not isinstance(cursors, dict):
@@ -373,6 +375,17 @@ def read_page(reply: Reply) -> Listing:
     before, after = (_cursor(reply, cursors.get(name)) for name in ("before", "after"))
     page = Page(users, before, after)
     return Listing(page, bool(paging.get("next")), bool(paging.get("previous")))
+
+
+def _plainly_blocked(entries: list[Any]) -> tuple[BlockedUser, ...] | None:
+    """Read rows that name a `wa_id` and the product, and nothing else, all at once."""
+    try:
+        wa_ids = [row["wa_id"] for row in entries if row["messaging_product"]]
+    except (KeyError, TypeError):
+        return None
+    if len(wa_ids) < len(entries) or set(map(len, entries)) - {2} or not _are_digits(wa_ids):
+        return None
+    return tuple(map(BlockedUser, wa_ids))
 
 
 def _flat(data: list[Any]) -> Iterable[Any]:
