@@ -197,12 +197,12 @@ _SIZE_PATIENCE: Final = 20
 """After so many requests a refused size is tried again; later, after twice as many each time."""
 
 
-@attrs.define
 class _Measure:
     """What the limit gave since it was exhausted."""
 
-    since: float
-    passed: float = 0.0
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.passed = 0.0
 
     def add(self, slot: Slot) -> None:
         """Count a request that passed, unless it left before the limit was exhausted."""

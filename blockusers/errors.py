@@ -55,17 +55,14 @@ class TransportError(BlockUsersError):
         return mask_all(self.message)
 
 
-@attrs.define(slots=False)
 class ConnectionFailed(TransportError):
     """The connection could not be made, or broke."""
 
 
-@attrs.define(slots=False)
 class RequestTimeout(TransportError):
     """The answer did not come within the client's `request_timeout`."""
 
 
-@attrs.define(slots=False)
 class InvalidResponse(TransportError):
     """The answer is not one that the API gives: HTML, broken JSON, wrong shapes, too large."""
 
@@ -112,42 +109,34 @@ class ApiError(BlockUsersError):
         return mask_all("; ".join(filter(None, parts)))
 
 
-@attrs.define(slots=False)
 class AuthenticationError(ApiError):
     """The access token is missing, invalid or expired."""
 
 
-@attrs.define(slots=False)
 class PermissionDenied(ApiError):
     """The token may not do this."""
 
 
-@attrs.define(slots=False)
 class InvalidRequest(ApiError):
     """The server does not take the request as it is; sending it again changes nothing."""
 
 
-@attrs.define(slots=False)
 class AccountRestricted(ApiError):
     """The business account is restricted or locked."""
 
 
-@attrs.define(slots=False)
 class RateLimited(ApiError):
     """Too many requests in a short time, or too many users in one."""
 
 
-@attrs.define(slots=False)
 class BlocklistFull(ApiError):
     """The blocklist holds its 64,000 users."""
 
 
-@attrs.define(slots=False)
 class BlocklistChanged(ApiError):
     """The blocklist changed while it was read."""
 
 
-@attrs.define(slots=False)
 class ServiceError(ApiError):
     """A passing fault at Meta's."""
 

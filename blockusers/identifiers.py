@@ -51,9 +51,9 @@ class Identifiers(Sequence[Identifier]):
         return len(self.keys)
 
     def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            return Identifiers(self.keys[place], self.wires[place])
-        return Identifier(self.keys[place], self.wires[place])
+        keys: Any = self.keys[place]
+        wires: Any = self.wires[place]
+        return (Identifiers if isinstance(place, slice) else Identifier)(keys, wires)
 
 
 _PLAIN: Final = re.compile(r"\+?([1-9][0-9]{6,14})")

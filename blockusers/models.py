@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ipaddress import ip_address
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, NamedTuple, Self, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 import attrs
@@ -51,8 +51,7 @@ class Reaction(enum.Enum):
     SKIP_USER = enum.auto()
 
 
-@attrs.frozen
-class Code:
+class Code(NamedTuple):
     """What is known about one of Meta's error codes."""
 
     reaction: Reaction
@@ -97,7 +96,7 @@ CODES: Final[dict[int, Code]] = {
         "list again",
         refuses=False,
     ),
-    139103: attrs.evolve(_PASSING, meaning="an internal error at Meta's"),
+    139103: _PASSING._replace(meaning="an internal error at Meta's"),
     130429: Code(
         Reaction.SLOW_DOWN,
         "too many requests in a short time, or too many users in one",

@@ -145,14 +145,14 @@ _NO_REASON: Final[tuple[None, tuple[Fault, ...]]] = (None, ())
 
 
 @attrs.define(eq=False, repr=False)
-class Outcomes(Sequence[Outcome]):
+class Outcomes:
     """The outcomes of a job, in columns; each is built when somebody looks at it first."""
 
     inputs: list[Any] = attrs.field(factory=list[Any])
     verdicts: Verdicts = attrs.field(factory=Verdicts)
     uncertain: set[int] = attrs.field(factory=set[int])
     """The places of those that are uncertain."""
-    _built: dict[int, Outcome] = attrs.field(factory=dict[int, Outcome])
+    _built: dict[int, Outcome] = attrs.field(factory=dict[int, Outcome], alias="built")
 
     def enter(self, inputs: Sequence[Any]) -> None:
         """Add users of whom nothing is known yet."""
@@ -161,12 +161,6 @@ class Outcomes(Sequence[Outcome]):
 
     def __len__(self) -> int:
         return len(self.inputs)
-
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            return self.at(range(len(self))[place])
-        (outcome,) = self.at((range(len(self))[place],))
-        return outcome
 
     def __iter__(self) -> Iterator[Outcome]:
         return iter(self.at(range(len(self))))

@@ -16,7 +16,6 @@ import hmac
 import inspect
 import urllib.request
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version
 from types import TracebackType
 from typing import Final, Self
 
@@ -24,6 +23,7 @@ import aiohttp
 import attrs
 from yarl import URL
 
+from blockusers import __version__
 from blockusers.cancelling import no_foreign_cancellation
 from blockusers.errors import (
     AuthenticationError,
@@ -39,7 +39,7 @@ from blockusers.wire import Reply, Request
 LARGEST_REPLY: Final = 16 * 1024 * 1024
 """Bytes of an answer that are read at most. 1,000 failed users make about 300 kB."""
 
-_USER_AGENT: Final = f"blockusers/{version('blockusers')}"
+_USER_AGENT: Final = f"blockusers/{__version__}"
 _SHARE_TO_CONNECT: Final = 0.9
 _SHORTEST_SECRET: Final = 16
 

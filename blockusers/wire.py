@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property, partial
 from itertools import chain
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import attrs
 import cattrs
@@ -341,8 +341,7 @@ class _Ballot:
         return {place for place in places if place is not None}
 
 
-@attrs.frozen
-class Listing:
+class Listing(NamedTuple):
     """A page, and whether the answer has links to its neighbours.
 
     The links themselves are never followed: the token would go to whatever host they name.
