@@ -29,7 +29,7 @@ def draw(path: Path) -> None:
     )
     axes.plot(times, rates, color="#0b7a75", linewidth=1.2, label="requests sent, over 3 s")
     axes.plot(refused, [0.2] * len(refused), "|", color="#c1121f", label="a refused request")
-    axes.set(xlabel="seconds", ylabel="requests per second", xlim=(0, SECONDS), ylim=(0, 16))
+    axes.set(xlabel="seconds", ylabel="requests per second", xlim=(0, SECONDS), ylim=(0, 20))
     axes.legend(loc="upper left", frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
@@ -49,6 +49,6 @@ def run() -> tuple[list[float], list[float], list[float]]:
 
     pacer = AdaptiveController(16)
     Job(LIMIT, pacer, users=10_000_000, workers=16, seed=4, watch=watch).run(SECONDS)
-    times = [second / 2 for second in range(int(2 * SECONDS))]
+    times = [second / 2 for second in range(int(2 * SECONDS) - 3)]
     rates = [sum(now - 1.5 <= then < now + 1.5 for then in sent) / 3 for now in times]
     return times, rates, refused

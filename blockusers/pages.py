@@ -66,7 +66,7 @@ class Paginator:
             BlocklistChanged: The list changes faster than it can be read: 5 restarts in a row
                 came no further than a walk before, or 50 in all were not enough.
         """
-        seen: set[str] = set()
+        seen: set[str | None] = set()
         furthest = restarts = fruitless = 0
         while True:
             position = 0
@@ -75,10 +75,11 @@ class Paginator:
                     async for page in pages:
                         position += len(page.users)
                         for user in page.users:
-                            names = {name for name in (user.wa_id, user.user_id) if name}
+                            names = (user.wa_id, user.user_id)
                             if seen.isdisjoint(names):
                                 yield user
-                            seen |= names
+                            seen.update(names)
+                            seen.discard(None)
             except BlocklistChanged:
                 restarts += 1
                 fruitless = 0 if position > furthest else fruitless + 1
