@@ -9,6 +9,7 @@ import aiohttp
 
 from blockusers import (
     Account,
+    AdaptivePace,
     BlockedUser,
     Client,
     Fault,
@@ -45,6 +46,7 @@ async def use(session: aiohttp.ClientSession) -> None:
     pace = FixedPace(4, per_second=2.5)
     async with Client(account, session=session, retry=settings, pace=pace) as client:
         assert_type(client.pace.state, PaceState)
+    async with Client(account, pace=AdaptivePace(max_in_flight=8)):
         report = await client.block(["+16505551234", 16505551234], on_settled=note)
         assert_type(report, Report)
         assert_type(report.operation, Operation)
