@@ -30,6 +30,7 @@ from blockusers.pacing import Pace, Priority
 from blockusers.report import Incomplete, Outcome, Report, User, Verdicts
 from blockusers.retry import RetryPolicy
 from blockusers.sources import Source, Users
+from blockusers.turns import Turns
 
 _LOG: Final = logging.getLogger("blockusers")
 
@@ -53,6 +54,8 @@ class Batcher:
     """When to try again."""
     pace: Pace = attrs.field(kw_only=True)
     """When a request may leave, and how many users it may name."""
+    turns: Turns = attrs.field(factory=Turns, kw_only=True)
+    """The order of operations on the same user."""
     chunk_size: int = attrs.field(
         default=LARGEST_REQUEST,
         kw_only=True,
@@ -95,8 +98,12 @@ class _Job:
         self._source = source
         self._crier = crier
         self._error: Exception | None = None
+        self.operation = ledger.operation
         # Drawn already, and to be sent before all others.
         self._aside: deque[int] = deque()
+        # Drawn already, but another request that names them comes first.
+        self._behind: dict[str, int] = {}
+        self._turn_came = asyncio.Event()
         self._drawing = asyncio.Lock()
         self._workers: set[asyncio.Task[None]] = set()
         # Those with a request on the wire, or news of it to hand on: the end waits for them.
@@ -106,21 +113,40 @@ class _Job:
         """Work off the source; return what ended the job early."""
         try:
             await self._work_off()
+            self._give_users_up()
             await self._wind_up()
         except asyncio.CancelledError:
+            self._give_users_up()
             self._ledger.conclude(only_open=True)
             await self._crier.last_words()
             raise
         return self._error or self._source.error
 
+    def comes(self, key: str) -> None:
+        """Hear that no other request names this user any more."""
+        self._aside.append(self._behind.pop(key))
+        self._turn_came.set()
+
+    def _give_users_up(self) -> None:
+        """Let others have the users that are not settled; those without an answer not at once."""
+        ledger, turns = self._ledger, self._settings.turns
+        turns.leave(self, ledger.keys(ledger.open), unanswered=True)
+        turns.leave(self, ledger.keys(ledger.unsettled))
+
     async def _work_off(self) -> None:
         await self._round()
         rounds = 0
-        while self._ledger.pool and self._error is None:
-            rounds += 1
-            await self._settings.retry.pause(rounds)
-            self._aside.extend(self._ledger.pool)
-            self._ledger.pool.clear()
+        while self._error is None:
+            if self._ledger.pool:
+                rounds += 1
+                await self._settings.retry.pause(rounds)
+                self._aside.extend(self._ledger.pool)
+                self._ledger.pool.clear()
+            elif self._behind:
+                await self._turn_came.wait()
+            elif not self._aside:
+                return
+            self._turn_came.clear()
             await self._round()
 
     async def _round(self) -> None:
@@ -137,7 +163,7 @@ class _Job:
     async def _wind_up(self) -> None:
         """Enter the rest of a plain source; hand on what is final only now."""
         while self._source.is_plain and not self._source.at_end:
-            await self._source.read(self._settings.chunk_size, self._admit)
+            await self._source.read(self._settings.chunk_size, self._ledger.admit)
             await asyncio.sleep(0)
         self._ledger.conclude()
         try:
@@ -172,7 +198,13 @@ class _Job:
             return [self._aside.popleft() for _ in range(size)]
 
     def _admit(self, users: Sequence[User]) -> None:
-        self._aside.extend(self._ledger.admit(users))
+        places = self._ledger.admit(users)
+        keys = self._ledger.keys(places)
+        if waiting := self._settings.turns.join(self, keys):
+            lined_up = dict(zip(keys, places, strict=True))
+            self._behind.update({key: lined_up.pop(key) for key in waiting})
+            places = list(lined_up.values())
+        self._aside.extend(places)
 
     async def _settle(self, chunk: list[int]) -> None:
         async def attempt(slot: Slot) -> None:
@@ -205,7 +237,9 @@ class _Job:
             self._busy.discard(asyncio.current_task())
             self._ledger.unanswered(chunk, was_open, error)
             raise
-        if fault := self._ledger.answered(chunk, verdicts):
+        settled = self._ledger.keys(self._ledger.answered(chunk, verdicts))
+        self._settings.turns.leave(self, settled)
+        if fault := self._ledger.full:
             self._end(BlocklistFull(fault.message, fault.code, details=fault.details))
 
 

@@ -11,16 +11,18 @@ import aiohttp
 from blockusers import wire
 from blockusers.batch import Batcher, OnSettled
 from blockusers.checks import check_number
+from blockusers.coalesce import Coalescer
 from blockusers.controller import Slot
 from blockusers.errors import ClientClosed
 from blockusers.identifiers import Identifiers
 from blockusers.models import Account, BlockedUser, Operation, Page
 from blockusers.pacing import AdaptivePace, Pace, Priority
 from blockusers.pages import Paginator
-from blockusers.report import Report, Verdicts
+from blockusers.report import Outcome, Report, User, Verdicts
 from blockusers.retry import RetryPolicy
 from blockusers.session import Session
 from blockusers.sources import Users
+from blockusers.turns import Turns
 
 
 class Client:
@@ -41,6 +43,8 @@ class Client:
         retry: When to try again.
         pace: When requests may leave; None is a fresh `AdaptivePace`, which finds out the rate
             limit by itself. Clients of the same number in one process do well to share one.
+        max_queued: Most calls of `block_one` and `unblock_one` that wait to be sent.
+        drain_timeout: Seconds that such calls get to be answered when the client is closed.
 
     Raises:
         TypeError, ValueError: An argument is wrong; the message begins with its name.
@@ -55,6 +59,8 @@ class Client:
         request_timeout: float = 30.0,
         retry: RetryPolicy = RetryPolicy(),
         pace: Pace | None = None,
+        max_queued: int = 100_000,
+        drain_timeout: float = 10.0,
     ) -> None:
         _check_type("account", account, Account)
         _check_type("session", session, aiohttp.ClientSession, type(None))
@@ -62,11 +68,21 @@ class Client:
         if pace is not None and not isinstance(getattr(pace, "max_in_flight", None), int):
             raise TypeError(f"pace: must be a pace, such as FixedPace(4), not {pace!r:.50}")
         check_number("request_timeout", request_timeout, least=0.001)
+        check_number("max_queued", max_queued, whole=True, least=1)
+        check_number("drain_timeout", drain_timeout)
         self._account = account
         self._pace: Pace = AdaptivePace() if pace is None else pace
         self._retry = retry
         self._session = Session(account, session=session, request_timeout=request_timeout)
-        self._batcher = Batcher(self._update, retry=retry, pace=self._pace, chunk_size=chunk_size)
+        self._drain_timeout = drain_timeout
+        self._closing = False
+        turns = Turns(request_timeout)
+        self._batcher = Batcher(
+            self._update, retry=retry, pace=self._pace, turns=turns, chunk_size=chunk_size
+        )
+        self._coalescer = Coalescer(
+            self._update, retry=retry, pace=self._pace, turns=turns, max_queued=max_queued
+        )
         self._paginator = Paginator(self._fetch, retry.pause)
 
     @property
@@ -82,11 +98,23 @@ class Client:
     async def open(self) -> Self:
         """Get ready for requests; the same as entering `async with`."""
         await self._session.open()
+        self._closing = False
         return self
 
     async def close(self) -> None:
-        """Close the session, unless it is a borrowed one; the same as leaving `async with`."""
-        await self._session.close()
+        """Answer the single calls that wait, then close the session, unless it is a borrowed one.
+
+        The same as leaving `async with` normally. Calls that are not answered within
+        `drain_timeout` raise `ClientClosed`.
+        """
+        await self._close(self._drain_timeout)
+
+    async def _close(self, drain_timeout: float) -> None:
+        self._closing = True
+        try:
+            await self._coalescer.close(drain_timeout)
+        finally:
+            await self._session.close()
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -97,7 +125,7 @@ class Client:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.close()
+        await self._close(0.0 if exc_type else self._drain_timeout)
 
     async def block(self, users: Users, *, on_settled: OnSettled | None = None) -> Report:
         """Block users: they can no longer write to the business number, nor it to them.
@@ -130,6 +158,38 @@ class Client:
         Arguments, result and errors are those of `block`.
         """
         return await self._job(Operation.UNBLOCK, users, on_settled)
+
+    async def block_one(self, user: User) -> Outcome:
+        """Block one user, from a message handler for example.
+
+        Calls that are made at the same time share a request; while the rate limit holds requests
+        up, more calls gather for the next.  Several calls for one user are one.  Operations on a
+        user are carried out in the order of the calls, single and bulk ones: an opposite call
+        waits for those before it, but replaces a single call that was not sent yet, which comes
+        back as `FAILED`, superseded.
+
+        Args:
+            user: A phone number, WhatsApp id, BSUID, outcome or blocked user.
+
+        Returns:
+            What became of the user. It may have failed: `raise_for_failure()` raises then.
+
+        Raises:
+            ValueError: *user* names nobody, or would reach a stranger.
+            QueueFull: More than *max_queued* calls wait already.
+            ClientClosed: The client is not open, or was closed before there was an answer.
+            BlockUsersError: The request failed, after all retries.
+        """
+        self._check_open()
+        return await self._coalescer.call(Operation.BLOCK, user)
+
+    async def unblock_one(self, user: User) -> Outcome:
+        """Unblock one user.
+
+        Argument, result, errors and order are those of `block_one`.
+        """
+        self._check_open()
+        return await self._coalescer.call(Operation.UNBLOCK, user)
 
     def blocked(self, *, page_size: int | None = None) -> AsyncGenerator[BlockedUser]:
         """Yield the blocked users.
@@ -201,7 +261,7 @@ class Client:
         self._check_open()
 
     def _check_open(self) -> None:
-        if not self._session.is_open:
+        if self._closing or not self._session.is_open:
             raise ClientClosed(
                 "the client is not open: use it inside `async with Client(…) as client:`,"
                 " or between `await client.open()` and `await client.close()`"

@@ -36,12 +36,16 @@ class Ledger:
         self._keys: list[str] = []
         self._wires: list[str] = []
         self._known: set[str] = set()
-        self._unsettled: set[int] = set()
-        self._open: set[int] = set()
+        self.unsettled: set[int] = set()
+        """Those of whom the last is not heard."""
+        self.open: set[int] = set()
+        """Those with an attempt that was sent and not answered."""
+        self.full: Fault | None = None
+        """The fault by which an answer said that the blocklist is full."""
         self._attempts: Counter[int] = Counter()
         self._repeats = self._requests = self._rate_limited = 0
 
-    def admit(self, users: Sequence[User]) -> Iterable[int]:
+    def admit(self, users: Sequence[User]) -> Sequence[int]:
         """Enter users; return the places of those to be sent: no repeats, nothing refused."""
         named = users if _all_text(users) else [named_by(user) for user in users]
         keys = identifiers.read_plain(named)
@@ -73,30 +77,33 @@ class Ledger:
         self._keys += keys
         self._wires += wires
         self.outcomes.enter(named)
-        self._unsettled.update(places)
+        self.unsettled.update(places)
         return places
+
+    def keys(self, places: Iterable[int]) -> list[str]:
+        """Return the keys of these users."""
+        keys = self._keys
+        return [keys[place] for place in places]
 
     def named(self, chunk: Sequence[int]) -> Identifiers:
         """Return how the API is told about the users of a chunk."""
-        keys, wires = self._keys, self._wires
-        return Identifiers([keys[place] for place in chunk], [wires[place] for place in chunk])
+        wires = self._wires
+        return Identifiers(self.keys(chunk), [wires[place] for place in chunk])
 
     def send(self, chunk: Iterable[int]) -> set[int]:
         """Book that a chunk is sent; return those of it with an open attempt before."""
-        was_open = self._open.intersection(chunk)
-        self._open.update(chunk)
+        was_open = self.open.intersection(chunk)
+        self.open.update(chunk)
         return was_open
 
-    def answered(self, chunk: Sequence[int], verdicts: Verdicts) -> Fault | None:
-        """Book an answer; return the fault by which it says that the blocklist is full."""
+    def answered(self, chunk: Sequence[int], verdicts: Verdicts) -> Sequence[int]:
+        """Book an answer; return those for whom it is final."""
         self._requests += 1
-        self._open.difference_update(chunk)
+        self.open.difference_update(chunk)
         self.outcomes.verdicts.put(chunk, verdicts)
         if set(verdicts.statuses) <= {Status.DONE}:
-            self._settle(chunk)
-            return None
+            return self._settle(chunk)
         pooled: set[int] = set()
-        full = None
         for place, status in zip(chunk, verdicts.statuses, strict=True):
             if status is Status.UNKNOWN:
                 self.outcomes.uncertain.add(place)
@@ -104,10 +111,9 @@ class Ledger:
                 verdict = self.outcomes.verdicts[place]
                 if self._has_another_try(place, verdict):
                     pooled.add(place)
-                full = full or self._full(verdict)
+                self.full = self.full or self._says_full(verdict)
         self.pool += sorted(pooled)
-        self._settle([place for place in chunk if place not in pooled])
-        return full
+        return self._settle([place for place in chunk if place not in pooled])
 
     def _has_another_try(self, place: int, verdict: Verdict) -> bool:
         if not all(fault.transient for fault in verdict.faults):
@@ -115,7 +121,7 @@ class Ledger:
         self._attempts[place] += 1
         return self._attempts[place] < self._most_attempts
 
-    def _full(self, verdict: Verdict) -> Fault | None:
+    def _says_full(self, verdict: Verdict) -> Fault | None:
         fault = verdict.faults[0] if verdict.faults else None
         code = known(fault.code) if fault else None
         full = code is not None and code.reaction is Reaction.STOP_BLOCKING
@@ -128,19 +134,24 @@ class Ledger:
         self._requests += _was_sent(error)
         self._rate_limited += isinstance(error, RateLimited) and error.sent
         if _had_no_effect(error):
-            self._open.difference_update(chunk)
-            self._open.update(was_open)
-        self.outcomes.uncertain |= self._open.intersection(chunk)
+            self.open.difference_update(chunk)
+            self.open.update(was_open)
+        self.outcomes.uncertain |= self.open.intersection(chunk)
 
-    def conclude(self, *, only_open: bool = False) -> None:
-        """Make every outcome final; with *only_open*, of those who may be affected."""
-        for place in self._open:
+    def conclude(self, *, only_open: bool = False) -> Sequence[int]:
+        """Make every outcome final; with *only_open*, of those who may be affected.
+
+        Returns:
+            Those for whom it is final now.
+        """
+        for place in self.open:
             self.outcomes.verdicts.statuses[place] = Status.UNKNOWN
-        self._settle(sorted(self._open if only_open else self._unsettled))
+        return self._settle(sorted(self.open if only_open else self.unsettled))
 
-    def _settle(self, places: Sequence[int]) -> None:
-        self._unsettled.difference_update(places)
+    def _settle(self, places: Sequence[int]) -> Sequence[int]:
+        self.unsettled.difference_update(places)
         self.news += places
+        return places
 
     def report(self, elapsed: float) -> Report:
         """Draw up the report, in the order in which the users were handed in."""

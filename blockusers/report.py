@@ -56,7 +56,7 @@ class Outcome:
         """Return plain values, fit for JSON or CSV; the fault's fields stand beside the user's."""
         fault = self.fault
         return {
-            "input": _written(self.input),
+            "input": written(self.input),
             "status": self.status.value,
             "wa_id": self.wa_id,
             "user_id": self.user_id,
@@ -68,7 +68,7 @@ class Outcome:
 
     def __repr__(self) -> str:
         # Phone numbers are people's; a repr ends up in logs.
-        text = f"<Outcome {identifiers.mask(_written(self.input))} {self.status.value}"
+        text = f"<Outcome {identifiers.mask(written(self.input))} {self.status.value}"
         return f"{text} {self.fault}>" if self.fault else f"{text}>"
 
 
@@ -76,7 +76,7 @@ User: TypeAlias = str | int | Outcome | BlockedUser
 """What names a user: a phone number or WhatsApp id, a BSUID, or a value from an earlier call."""
 
 
-def _written(named: object) -> str:
+def written(named: object) -> str:
     """Return as text whatever was handed in; that can be an int too long for Python to write."""
     try:
         return str(named)
@@ -253,7 +253,7 @@ class Report:
         try:
             place = self._places[_name_key(named)]
         except KeyError:
-            raise KeyError(identifiers.mask(_written(named))) from None
+            raise KeyError(identifiers.mask(written(named))) from None
         (outcome,) = self._outcomes.at((place,))
         return outcome
 
@@ -297,7 +297,7 @@ def _name_key(named: object) -> object:
     try:
         return identifiers.read(named).key
     except ValueError:
-        return ("refused", type(named).__name__, _written(named))
+        return ("refused", type(named).__name__, written(named))
 
 
 @attrs.define(slots=False)
@@ -336,7 +336,7 @@ class UserFailed(BlockUsersError):
     outcome: Outcome
 
     def __str__(self) -> str:
-        name = identifiers.mask(_written(self.outcome.input))
+        name = identifiers.mask(written(self.outcome.input))
         return (
             f"{name} is {self.outcome.status.value}: {self.outcome.fault or 'no answer about it'}"
         )

@@ -31,7 +31,7 @@ class Source:
         self.is_plain = not isinstance(users, AsyncIterable)
         """Whether it can be read to its end without waiting for anybody."""
 
-    async def read(self, count: int, take: Callable[[Sequence[User]], None]) -> None:
+    async def read(self, count: int, take: Callable[[Sequence[User]], object]) -> None:
         """Hand at most *count* users to *take*, fewer at the end; async ones one by one.
 
         An error of the caller's iterable is its end, and is kept.
@@ -48,7 +48,7 @@ class Source:
         except Exception as error:
             self.at_end, self.error = True, error
 
-    def _read_plain(self, count: int, take: Callable[[Sequence[User]], None]) -> None:
+    def _read_plain(self, count: int, take: Callable[[Sequence[User]], object]) -> None:
         users: list[User] = []
         try:
             users.extend(islice(self._iterator, count))
@@ -70,7 +70,7 @@ class Source:
 
 def _iterate(users: Users) -> Iterator[User] | AsyncIterator[User]:
     if isinstance(users, str):
-        raise TypeError("users: a str is one person; for one person pass a list of one")
+        raise TypeError("users: a str is one person; for one person use block_one or unblock_one")
     if isinstance(users, bytes | bytearray | memoryview):
         raise TypeError("users: bytes are no list of users; decode them and split the lines")
     if isinstance(users, AsyncIterable):

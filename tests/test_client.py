@@ -383,6 +383,77 @@ async def test_abandoned_listing(sandbox: Sandbox, client: Client) -> None:
 # --------------------------------------------------------------------------- using it
 
 
+# --------------------------------------------------------------------------- single calls
+
+
+async def test_one_by_one(sandbox: Sandbox, client: Client) -> None:
+    """Single calls block and unblock, and tell what became of the user."""
+    blocked = await client.block_one("+1 650 555 1234")
+    assert (blocked.ok, blocked.input, blocked.wa_id) == (True, "+1 650 555 1234", "16505551234")
+    assert sandbox.blocklist() == {"16505551234"}
+
+    failed = await client.block_one(TOO_LATE)
+    assert (failed.status, failed.fault and failed.fault.code) == (FAILED, 131047)
+    assert (await client.unblock_one(blocked)).ok
+    assert sandbox.blocklist() == set()
+
+
+async def test_many_at_the_same_time(sandbox: Sandbox, client: Client) -> None:
+    """10,000 calls that are made at the same time cost at most 11 requests."""
+    outcomes = await asyncio.gather(*(client.block_one(name) for name in numbers(10_000)))
+
+    assert all(outcome.ok for outcome in outcomes)
+    assert len(sandbox.requests) <= 11
+    assert len(sandbox.blocklist()) == 10_000
+
+
+async def test_leaving_answers_who_waits(sandbox: Sandbox) -> None:
+    """Leaving `async with` lets calls that were made be answered."""
+    async with client_of(sandbox) as client:
+        call = asyncio.create_task(client.block_one(number(1)))
+        await asyncio.sleep(0)
+
+    assert (await call).ok
+
+
+async def test_leaving_by_an_exception_waits_for_nothing(sandbox: Sandbox) -> None:
+    """When an exception leaves `async with`, calls that are not answered are closed at once."""
+    sandbox.glitch(glitches.hang_before())
+    client = client_of(sandbox, drain_timeout=60.0)
+    call: asyncio.Future[Outcome]
+
+    async def fail_meanwhile() -> None:
+        nonlocal call
+        async with client:
+            call = asyncio.ensure_future(client.block_one(number(1)))
+            await asyncio.sleep(0.05)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(fail_meanwhile(), 2)
+    with pytest.raises(ClientClosed):
+        await call
+    with pytest.raises(ClientClosed, match="not open"):
+        await client.block_one(number(1))
+
+
+async def test_no_calls_while_closing(sandbox: Sandbox) -> None:
+    """From the moment it is being closed, a client takes no more calls; opened again, it does."""
+    sandbox.glitch(glitches.hang_before())
+    client = await client_of(sandbox, drain_timeout=0.2).open()
+    waiting = asyncio.create_task(client.block_one(number(1)))
+    await asyncio.sleep(0.05)
+    closing = asyncio.create_task(client.close())
+    await asyncio.sleep(0)
+    with pytest.raises(ClientClosed):
+        await client.block_one(number(2))
+    await closing
+    with pytest.raises(ClientClosed):
+        await waiting
+    async with client:
+        assert (await client.block_one(number(2))).ok
+
+
 async def test_not_open(sandbox: Sandbox) -> None:
     """A client that is not open says how to open it, at the call."""
     client = client_of(sandbox)
@@ -447,6 +518,8 @@ def test_properties() -> None:
         ({"account": "token"}, TypeError, "account"),
         ({"session": "x"}, TypeError, "session"),
         ({"chunk_size": 0}, ValueError, "chunk_size"),
+        ({"max_queued": 0}, ValueError, "max_queued"),
+        ({"drain_timeout": -1}, ValueError, "drain_timeout"),
         ({"chunk_size": 1001}, ValueError, "chunk_size"),
         ({"request_timeout": 0}, ValueError, "request_timeout"),
         ({"request_timeout": None}, TypeError, "request_timeout"),

@@ -28,8 +28,10 @@ LAYERS = (
     "session",
     "sources",
     "ledger",
+    "turns",
     "batch",
     "pages",
+    "coalesce",
     "client",
 )
 # The front doors, which may look up everything when they are asked to.

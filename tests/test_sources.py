@@ -198,7 +198,7 @@ async def test_the_least_that_python_iterates_over(users: Any) -> None:
 @pytest.mark.parametrize(
     ("users", "message"),
     [
-        ("+16505551234", "users: a str is one person; for one person pass a list of one"),
+        ("+16505551234", "users: a str is one person; for one person use block_one"),
         ("", "users: a str is one person"),
         (b"+16505551234", "users: bytes are no list of users; decode them"),
         (bytearray(b"1"), "users: bytes are no list of users"),

@@ -98,10 +98,10 @@ def test_says_that_a_port_is_taken(bare: Any, sandbox: Sandbox) -> None:
 
 def test_the_tour_shows_everything(bare: Any) -> None:
     """It fails some, meets the rate limit, and the books balance."""
-    ran = bare("demo", "--users", "1100")
+    ran = bare("demo", "--users", "1600")
 
     assert ran.code == 0
-    assert "1,175 inputs = 22 repeats + 1,153 users" in ran.stdout
+    assert "1,690 inputs = 32 repeats + 1,658 users" in ran.stdout
     assert ran.stdout.count("✓") == 5
     assert "✗" not in ran.stdout
     for word in ("131047", "131021", "139103", "rate limit", "snapshot", "unblock"):

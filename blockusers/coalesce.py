@@ -1,0 +1,240 @@
+"""Single calls: those that are made at the same time share a request.
+
+A request is formed when the pace grants a slot, from all calls that are waiting by then.  So an
+idle client sends at once, and under a rate limit requests grow instead of queueing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import Any, Final
+
+import attrs
+
+from blockusers import identifiers
+from blockusers.batch import Transact
+from blockusers.cancelling import no_foreign_cancellation
+from blockusers.controller import Slot
+from blockusers.errors import ClientClosed, QueueFull
+from blockusers.ledger import Ledger
+from blockusers.models import Fault, Operation, Status
+from blockusers.pacing import Pace, Priority
+from blockusers.report import Outcome, User, named_by, written
+from blockusers.retry import RetryPolicy
+from blockusers.turns import Turns
+
+_SUPERSEDED: Final = Fault(None, "superseded by an opposite call before it was sent")
+
+
+@attrs.define(eq=False)
+class _Entry:
+    """One user to be blocked or unblocked, and all who asked for it."""
+
+    operation: Operation
+    name: Any
+    key: str
+    coalescer: Coalescer
+    callers: list[asyncio.Future[Outcome]] = attrs.field(factory=list[Any])
+
+    def comes(self, key: str) -> None:  # noqa: ARG002
+        self.coalescer.ready(self)
+
+    def answer(self, outcome: Outcome) -> None:
+        for caller in self.callers:
+            if not caller.done():
+                caller.set_result(outcome)
+
+    def fail(self, error: Exception) -> None:
+        for caller in self.callers:
+            if not caller.done():
+                caller.set_exception(copy.copy(error))
+
+
+class Coalescer:
+    """Gathers single calls into requests."""
+
+    def __init__(
+        self, transact: Transact, *, retry: RetryPolicy, pace: Pace, turns: Turns, max_queued: int
+    ) -> None:
+        self.transact = transact
+        self.retry = retry
+        self.pace = pace
+        self.turns = turns
+        self._max_queued = max_queued
+        self._calls_queued = 0
+        self._queued: dict[str, _Entry] = {}
+        self._ready: dict[Operation, dict[str, _Entry]] = {each: {} for each in Operation}
+        # Those for which a request waits for its slot.
+        self._forming: set[Operation] = set()
+        self._requests: dict[asyncio.Task[None], _Request] = {}
+
+    async def call(self, operation: Operation, user: User) -> Outcome:
+        """Carry out *operation* on one user.
+
+        Raises:
+            ValueError: *user* names nobody.
+            QueueFull: Too many calls wait already.
+            BlockUsersError: The request failed; each caller gets an error of its own.
+        """
+        name = named_by(user)
+        try:
+            key = identifiers.read(name).key
+        except ValueError as error:
+            raise ValueError(f"{identifiers.mask(written(name))}: {error}") from None
+        caller: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        entry = self._enter(operation, name, key, caller)
+        try:
+            return await caller
+        except asyncio.CancelledError:
+            self._withdraw(entry, caller)
+            if caller.done() and not caller.cancelled():
+                caller.exception()  # it came too late; asyncio would complain that nobody saw it
+            raise
+
+    def _enter(
+        self, operation: Operation, name: Any, key: str, caller: asyncio.Future[Outcome]
+    ) -> _Entry:
+        if self._calls_queued >= self._max_queued:
+            raise QueueFull(
+                f"{self._calls_queued:,} calls are waiting already: make fewer at a time, or hand"
+                " in a list with block() or unblock()"
+            )
+        entry = self._queued.get(key)
+        if entry is not None and entry.operation is not operation:
+            self._leave_queue(entry)
+            self.turns.leave(entry, [key])
+            entry.answer(Outcome(entry.name, Status.FAILED, faults=(_SUPERSEDED,)))
+            entry = None
+        if entry is not None:
+            entry.callers.append(caller)
+        else:
+            entry = self._queued[key] = _Entry(operation, name, key, self, [caller])
+            if not self.turns.join(entry, [key]):
+                self.ready(entry)
+        self._calls_queued += 1
+        return entry
+
+    def _withdraw(self, entry: _Entry, caller: asyncio.Future[Outcome]) -> None:
+        """Forget a caller who does not wait any more, and what only it had asked for."""
+        entry.callers.remove(caller)
+        if self._queued.get(entry.key) is not entry:
+            return
+        self._calls_queued -= 1
+        if not entry.callers:
+            self._leave_queue(entry)
+            self.turns.leave(entry, [entry.key])
+
+    def ready(self, entry: _Entry) -> None:
+        """Note that an entry may be sent."""
+        self._ready[entry.operation][entry.key] = entry
+        self._form(entry.operation)
+
+    def _form(self, operation: Operation) -> None:
+        """Let one request wait for a slot, if there is something to send."""
+        if operation not in self._forming and self._ready[operation]:
+            self._forming.add(operation)
+            request = _Request(self, operation)
+            task = asyncio.get_running_loop().create_task(request.run())
+            self._requests[task] = request
+            task.add_done_callback(self._requests.pop)
+
+    def draw(self, operation: Operation, count: int) -> list[_Entry]:
+        """Return what goes into a request that leaves now, and begin to form the next."""
+        self._forming.discard(operation)
+        entries = list(self._ready[operation].values())[:count]
+        for entry in entries:
+            self._leave_queue(entry)
+        self._form(operation)
+        return entries
+
+    def _leave_queue(self, entry: _Entry) -> None:
+        del self._queued[entry.key]
+        self._ready[entry.operation].pop(entry.key, None)
+        self._calls_queued -= len(entry.callers)
+
+    async def close(self, drain_timeout: float) -> None:
+        """Let all callers be answered, for so many seconds; the others get `ClientClosed`."""
+        entries = [*self._queued.values()]
+        for request in self._requests.values():
+            entries += request.entries
+        callers = [caller for entry in entries for caller in entry.callers if not caller.done()]
+        if callers and drain_timeout > 0:
+            await asyncio.wait(callers, timeout=drain_timeout)
+        closed = ClientClosed("the client was closed before the call was answered")
+        for entry in list(self._queued.values()):
+            self._leave_queue(entry)
+            self.turns.leave(entry, [entry.key])
+            entry.fail(closed)
+        requests = dict(self._requests)
+        for task, request in requests.items():
+            task.cancel()
+            request.fail(closed)
+        if requests:
+            await asyncio.wait(requests)
+
+
+class _NobodyLeft(Exception):
+    """All callers have gone while the request waited for its slot."""
+
+
+class _Request:
+    """Calls that share a request, and what is tried again of it."""
+
+    def __init__(self, coalescer: Coalescer, operation: Operation) -> None:
+        self._coalescer = coalescer
+        self._operation = operation
+        self.entries: list[_Entry] = []
+        self._ledger = Ledger(operation, coalescer.retry.attempts)
+        self._to_send: list[int] = []
+
+    async def run(self) -> None:
+        """Send it, until it is final what became of each."""
+        coalescer, rounds = self._coalescer, 0
+        try:
+            while True:
+                await coalescer.retry.run(self._attempt, coalescer.pace, Priority.SINGLE)
+                if self._to_send:
+                    continue
+                if not self._ledger.pool:
+                    return
+                rounds += 1
+                await coalescer.retry.pause(rounds)
+                self._to_send = self._ledger.pool.copy()
+                self._ledger.pool.clear()
+        except _NobodyLeft:
+            return
+        except Exception as error:
+            self.fail(error)
+
+    async def _attempt(self, slot: Slot) -> None:
+        if not self.entries:
+            self.entries = self._coalescer.draw(self._operation, slot.max_users)
+            self._to_send = list(self._ledger.admit([entry.name for entry in self.entries]))
+            if not self.entries:
+                raise _NobodyLeft
+        chunk = self._to_send[: slot.max_users]
+        slot.users = len(chunk)
+        was_open = self._ledger.send(chunk)
+        try:
+            with no_foreign_cancellation():
+                verdicts = await self._coalescer.transact(
+                    self._operation, self._ledger.named(chunk)
+                )
+        except BaseException as error:
+            self._ledger.unanswered(chunk, was_open, error)
+            raise
+        del self._to_send[: len(chunk)]
+        settled = self._ledger.answered(chunk, verdicts)
+        for place, outcome in zip(settled, self._ledger.outcomes.at(settled), strict=True):
+            entry = self.entries[place]
+            entry.answer(outcome)
+            self._coalescer.turns.leave(entry, [entry.key])
+
+    def fail(self, error: Exception) -> None:
+        """Tell the callers of all that is not final."""
+        for place in self._ledger.conclude():
+            entry = self.entries[place]
+            entry.fail(error)
+            unanswered = place in self._ledger.open
+            self._coalescer.turns.leave(entry, [entry.key], unanswered=unanswered)
