@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from textwrap import shorten
 from typing import Final
 
 import attrs
@@ -73,7 +74,7 @@ class Tour:
         self._say("report.failed holds each of them, such as")
         for outcome in _samples(report.failed):
             why = outcome.fault.message.partition(";")[0] if outcome.fault else ""
-            self._say(f"  {_name(outcome):10} {why}", "dim")
+            self._say(f"  {_name(outcome):10} {shorten(why, 60, placeholder=' …')}", "dim")
         return report
 
     def _tell_report(self, report: Report) -> None:
