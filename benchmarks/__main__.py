@@ -10,6 +10,7 @@ BENCHMARKS: Final = {
     "rate": "time and refusals of jobs through unknown rate limits, in virtual time",
     "live": "the same on a real socket, to see whether virtual time tells the truth",
     "overhead": "CPU time to block and unblock 64,000 numbers, beside a raw loop and other clients",
+    "coalesce": "how long single calls wait under a rate limit, in virtual time",
     "listing": "CPU time to list 64,000 users, beside a raw loop",
     "stall": "the longest time for which the event loop is held meanwhile",
     "memory": "the most memory that a job of 64,000 numbers takes",

@@ -33,9 +33,9 @@ async def on_message(request: web.Request) -> web.Response:
     if "free money" not in message["text"].lower():
         return web.Response(text="welcome")
     try:
-        report = await request.app[CLIENT].block([message["from"]])
-        report.raise_for_failures()
-    except BlockUsersError as error:
+        outcome = await request.app[CLIENT].block_one(message["from"])
+        outcome.raise_for_failure()
+    except (BlockUsersError, ValueError) as error:
         LOG.warning("not blocked: %s", error)
         return web.Response(text="not blocked")
     return web.Response(text="blocked")
