@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
+import attrs
 
 from blockusers import wire
 from blockusers.batch import Batcher, OnSettled
@@ -70,6 +71,8 @@ class Client:
         check_number("request_timeout", request_timeout, least=0.001)
         check_number("max_queued", max_queued, whole=True, least=1)
         check_number("drain_timeout", drain_timeout)
+        if callable(account.access_token):
+            retry = attrs.evolve(retry, token_changes=True)
         self._account = account
         self._pace: Pace = AdaptivePace() if pace is None else pace
         self._retry = retry

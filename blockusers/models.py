@@ -294,7 +294,8 @@ class Account:
     phone_number_id: str = attrs.field(validator=_check_id)
     """The id of the business phone number: digits, not the number itself."""
     access_token: str | TokenSource = attrs.field(repr=False, validator=_check_token_field)
-    """The token, or a function (async or not) that returns the current one."""
+    """The token, or a function (async or not) that returns the current one: it is asked for each
+    request, and once more when the server has refused its token."""
     app_secret: str | None = attrs.field(
         default=None, repr=False, kw_only=True, validator=_check_secret
     )

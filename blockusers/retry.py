@@ -17,7 +17,13 @@ import tenacity
 
 from blockusers.checks import number
 from blockusers.controller import Slot
-from blockusers.errors import ApiError, RateLimited, ServiceError, TransportError
+from blockusers.errors import (
+    ApiError,
+    AuthenticationError,
+    RateLimited,
+    ServiceError,
+    TransportError,
+)
 from blockusers.pacing import Pace, Priority
 
 T = TypeVar("T")
@@ -57,6 +63,9 @@ class RetryPolicy:
     up on the rate limit. Waiting behind other requests, or because the server asked for it, does
     not count, but waiting until an exhausted rate limit lets requests pass again does. A wait
     asked for that is longer than what is left ends the attempts."""
+    token_changes: bool = attrs.field(default=False, kw_only=True)
+    """Whether a refused token (190) is worth one more attempt. A client sets it whose
+    `access_token` is a function: that is asked anew for each request."""
     sleep: Callable[[float], Awaitable[None]] = attrs.field(
         default=asyncio.sleep, kw_only=True, repr=False
     )
@@ -77,7 +86,7 @@ class RetryPolicy:
         budget = _Budget(self, pace)
         attempts = tenacity.AsyncRetrying(  # shared between tasks, it would lose attempts
             sleep=self.sleep,
-            retry=tenacity.retry_if_exception(is_passing),
+            retry=tenacity.retry_if_exception(budget.allows_another),
             wait=budget.wait,
             stop=budget.is_used_up,
             reraise=True,
@@ -128,13 +137,20 @@ class _Budget:
     first_failure: float | None = None
     not_counted: float = 0.0
     """Seconds since the first failure that were spent waiting for others."""
+    tokens_refused: int = 0
+
+    def allows_another(self, error: BaseException) -> bool:
+        if isinstance(error, AuthenticationError) and error.sent and self.policy.token_changes:
+            self.tokens_refused += 1
+            return self.tokens_refused == 1
+        return is_passing(error)
 
     def waited(self, seconds: float) -> None:
         if self.first_failure is not None:
             self.not_counted += seconds
 
     def wait(self, state: tenacity.RetryCallState) -> float:
-        if self._is_paces_business(state):
+        if self._is_paces_business(state) or isinstance(_error(state), AuthenticationError):
             return 0.0
         return max(_hint(state), self.policy.jitter(state.attempt_number))
 

@@ -56,7 +56,7 @@ async def client(sandbox: Sandbox) -> AsyncIterator[Client]:
 
 def client_of(sandbox: Sandbox, **settings: object) -> Client:
     settings = {"retry": quick(), "chunk_size": 10, "request_timeout": 5.0} | settings
-    return Client(Account(**sandbox.credentials), **settings)
+    return Client(**({"account": Account(**sandbox.credentials)} | settings))
 
 
 def balance(report: Report, sandbox: Sandbox, *, on_list: bool = True) -> None:
@@ -277,6 +277,34 @@ async def test_credentials(
     assert [o.status for o in caught.value.report] == [REMAINING] * 3
     if error is InvalidRequest:
         assert "WABA" in str(caught.value)
+
+
+async def test_rotating_token(sandbox: Sandbox) -> None:
+    """A token that expires in the middle of a job is asked for once more, and the job goes on."""
+    good = sandbox.credentials["access_token"]
+    tokens = [good, good, "expired", "expired"]
+    account = attrs.evolve(
+        Account(**sandbox.credentials), access_token=lambda: tokens.pop(0) if tokens else good
+    )
+    async with client_of(sandbox, pace=FixedPace(2), account=account) as client:
+        report = await client.block(numbers(60))
+        assert (await client.block_one(number(70))).ok
+
+    assert len(report.succeeded) == 60
+    assert report.requests == 8
+
+
+@pytest.mark.parametrize(("function", "requests"), [(False, 1), (True, 2)], ids=["str", "function"])
+async def test_expired_token(sandbox: Sandbox, function: bool, requests: int) -> None:
+    """A token that stays refused ends the job; a fixed one at once."""
+    token = (lambda: "expired") if function else "expired"
+    account = attrs.evolve(Account(**sandbox.credentials), access_token=token)
+    async with client_of(sandbox, account=account) as client:
+        with pytest.raises(Incomplete) as caught:
+            await client.block(numbers(3))
+
+    assert isinstance(caught.value.error, AuthenticationError)
+    assert len(sandbox.requests) == caught.value.report.requests == requests
 
 
 async def test_dialog360(sandbox: Sandbox) -> None:
