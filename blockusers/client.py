@@ -15,6 +15,7 @@ from blockusers.checks import check_number
 from blockusers.coalesce import Coalescer
 from blockusers.controller import Slot
 from blockusers.errors import ClientClosed
+from blockusers.finding import find
 from blockusers.identifiers import Identifiers
 from blockusers.models import Account, BlockedUser, Operation, Page
 from blockusers.pacing import AdaptivePace, Pace, Priority
@@ -249,6 +250,27 @@ class Client:
         """
         self._check_page_size(page_size)
         return await self._paginator.snapshot(page_size)
+
+    async def find(self, users: Users, *, page_size: int | None = None) -> dict[User, BlockedUser]:
+        """Return those of *users* that are blocked.
+
+        Reads the list once, and no further than to the last of them. Numbers of Brazil, Mexico
+        and Argentina are found with and without the digit that marks mobile ones.
+
+        Args:
+            users: Phone numbers, WhatsApp ids, BSUIDs, outcomes or blocked users. Whatever names
+                nobody is not blocked.
+            page_size: Users per request; None leaves it to the server.
+
+        Returns:
+            Each blocked user as given, with its entry on the list; in the order given.
+
+        Raises:
+            TypeError: *users* is no list of users.
+            BlocklistChanged: The list changes faster than it can be read.
+            BlockUsersError: A page could not be read.
+        """
+        return await find(users, self.blocked(page_size=page_size))
 
     async def _job(
         self, operation: Operation, users: Users, on_settled: OnSettled | None

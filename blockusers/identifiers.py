@@ -211,6 +211,29 @@ def _describe(char: str) -> str:
     return f"{name} (U+{ord(char):04X})" if not char.isprintable() else f"{char!r}"
 
 
+# Country code, then the digit that stands before mobile numbers, then how many more there are.
+_MOBILE_DIGIT: Final = (
+    re.compile(r"(55[1-9][0-9])(9?)([0-9]{8})"),  # Brazil: behind the area code
+    re.compile(r"(52)(1?)([0-9]{10})"),  # Mexico
+    re.compile(r"(54)(9?)([0-9]{10})"),  # Argentina
+)
+_THE_DIGIT: Final = ("9", "1", "9")
+
+
+def same_person(key: str) -> frozenset[str]:
+    """Return the keys under which the server may know the person of *key*, itself among them.
+
+    Brazilian, Mexican and Argentine mobile numbers come back with or without the digit that is
+    dialled before them, whichever way they were sent:
+    https://developers.facebook.com/docs/whatsapp/cloud-api/reference/phone-numbers
+    """
+    for pattern, digit in zip(_MOBILE_DIGIT, _THE_DIGIT, strict=True):
+        if match := pattern.fullmatch(key):
+            before, _, after = match.groups()
+            return frozenset({f"{before}{after}", f"{before}{digit}{after}"})
+    return frozenset({key})
+
+
 def mask(text: str) -> str:
     """Shorten a user's name for logs and messages: `+16505551234` becomes `+1650…34`.
 

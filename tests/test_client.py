@@ -411,6 +411,56 @@ async def test_abandoned_listing(sandbox: Sandbox, client: Client) -> None:
 # --------------------------------------------------------------------------- using it
 
 
+# --------------------------------------------------------------------------- finding
+
+
+async def test_find(client: Client) -> None:
+    """Who is blocked is found, as given and in the order given, whatever the spelling."""
+    await client.block([*numbers(30), "US.13491208655302741918", "+5511987654321"])
+    given = [
+        "+1 999 555 0000",
+        number(20),
+        "no number",
+        "(US.13491208655302741918)",
+        "US.13491208655302741918",
+        int(number(3)),
+        "+49 15 000 000 004",
+        "+55 11 8765-4321",
+    ]
+    found = await client.find(given)
+
+    assert list(found) == [given[1], *given[4:]]
+    assert found[number(20)].wa_id == number(20)[1:]
+    assert found[given[-1]].wa_id == "5511987654321"
+    assert await client.find([]) == {}
+
+
+async def test_find_stops_early(sandbox: Sandbox, client: Client) -> None:
+    """The list is read no further than to the last that is looked for."""
+    await client.block(numbers(50))
+    (first,) = [user async for user in client.blocked(page_size=10)][:1]
+    before = len(sandbox.requests)
+    assert await client.find([first], page_size=10) == {first: first}
+
+    assert len(sandbox.requests) == before + 1
+
+
+async def test_find_reads_its_source(client: Client) -> None:
+    """An async source will do; what it raises is raised."""
+    await client.block(numbers(2))
+
+    async def source(error: Exception | None = None) -> AsyncIterator[str]:
+        yield number(1)
+        if error:
+            raise error
+
+    assert list(await client.find(source())) == [number(1)]
+    with pytest.raises(LookupError):
+        await client.find(source(LookupError()))
+    with pytest.raises(TypeError, match="^users: "):
+        await client.find("+16505551234")
+
+
 # --------------------------------------------------------------------------- single calls
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
-from blockusers.identifiers import Identifier, mask, mask_all, read
+from blockusers.identifiers import Identifier, mask, mask_all, read, same_person
 
 NUMBER = Identifier("16505551234", "16505551234")
 PLUS_NUMBER = Identifier("16505551234", "+16505551234")
@@ -466,3 +466,21 @@ def test_mask_all(text: str, shown: str) -> None:
 def test_an_identifier_shows_nobody() -> None:
     """The repr of what was read is masked."""
     assert repr(read("+16505551234")) == "<Identifier 1650…34>"
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        {"5511987654321", "551187654321"},  # Brazil
+        {"5215512345678", "525512345678"},  # Mexico
+        {"5491123456789", "541123456789"},  # Argentina
+        {"16505551234"},
+        {"US.13491208655302741918"},
+        {"4915123456789"},
+    ],
+    ids=sorted,
+)
+def test_same_person(spellings: set[str]) -> None:
+    """Some countries' numbers come back with or without the digit that marks mobile ones."""
+    for key in spellings:
+        assert same_person(key) == spellings

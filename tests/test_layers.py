@@ -32,6 +32,7 @@ LAYERS = (
     "batch",
     "pages",
     "coalesce",
+    "finding",
     "client",
 )
 # The front doors, which may look up everything when they are asked to.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import ExitStack, aclosing
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -199,18 +199,34 @@ def check(
     users: _Users = None,
     file: _File = None,
     column: _Column = None,
+    listed: Annotated[
+        bool, typer.Option("--listed", help="Look up on the blocklist who is blocked, too.")
+    ] = False,
+    sandbox: _Sandbox = False,
+    token_file: _TokenFile = None,
     debug: _Debug = False,
+    _token: _Token = None,
 ) -> None:
     """Say how each user is read, or why it is refused."""
     with plain_words(debug=debug), leaving_reader():
         reading = gather(users or (), file, column)
         Screen().complain(reading.complaints)
-        refused = sum(not _check(entry) for entry in reading.entries)
+        blocked: Container[str] | None = None
+        if listed:
+            names = [entry.value for entry in reading.entries]
+            with open_account(sandbox=sandbox, token_file=token_file) as account:
+                blocked = process.run(_find_blocked(account, names))
+        refused = sum(not _check(entry, blocked) for entry in reading.entries)
         raise typer.Exit(process.SOME_NOT if refused or reading.complaints else process.ALL_DONE)
 
 
-def _check(entry: Entry) -> bool:
-    """Print how *entry* is read; return whether it names a user."""
+async def _find_blocked(account: Account, names: list[str]) -> Container[str]:
+    async with Client(account) as client:
+        return {str(name) for name in await client.find(names)}
+
+
+def _check(entry: Entry, blocked: Container[str] | None) -> bool:
+    """Print how *entry* is read, and whether it is blocked; return whether it names a user."""
     try:
         found = identifiers.read(entry.value)
     except ValueError as error:
@@ -219,7 +235,8 @@ def _check(entry: Entry) -> bool:
     bare = len(found.key) == 10 and found.wire == found.key
     hint = " (if 10 digits are all, is the country code there?)" if bare else ""
     kind = "BSUID" if found.is_bsuid else "phone number"
-    typer.echo(f"{entry.value}: {kind} {found.wire}{hint}")
+    state = "" if blocked is None else ", blocked" if entry.value in blocked else ", not blocked"
+    typer.echo(f"{entry.value}: {kind} {found.wire}{state}{hint}")
     return True
 
 

@@ -43,11 +43,13 @@ List the blocked users on stdout, one per line, as they come.
 [cyan]blockusers unblock --file blocked.txt[/]   unblock them all"""
 
 CHECK: Final = """\
-Say how each user is read, or why it is refused. Nothing is sent anywhere.
+Say how each user is read, or why it is refused; with --listed also who is blocked.
+Without that, nothing is sent anywhere.
 
 \b
 [cyan]blockusers check "+1 (650) 555-1234" 0049151234567[/]
-[cyan]blockusers check --file numbers.csv --column phone | grep refused[/]"""
+[cyan]blockusers check --file numbers.csv --column phone | grep refused[/]
+[cyan]blockusers check --listed +16505551234[/]"""
 
 SANDBOX: Final = """\
 Serve a sandbox that behaves like Meta's endpoint, for programs in any language.

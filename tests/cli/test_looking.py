@@ -89,3 +89,17 @@ def test_doubts_ten_bare_digits(bare: Any) -> None:
     """They look whole, and may lack the country code."""
     assert "is the country code there?" in bare("check", "6505550001").stdout
     assert "country code" not in bare("check", "+6505550001").stdout
+
+
+def test_checks_who_is_blocked(command: Any, sandbox: Sandbox) -> None:
+    """With --listed the blocklist is looked up, too."""
+    sandbox.block(ANN)
+    ran = command("check", "--listed", "+1 650 555 0001", BEN, "0151 234567")
+
+    assert ran.code == 1
+    assert ran.lines[:2] == [
+        f"+1 650 555 0001: phone number {ANN}, blocked",
+        f"{BEN}: BSUID {BEN}, not blocked",
+    ]
+    assert "refused" in ran.lines[2]
+    assert command("check", ANN).lines == [f"{ANN}: phone number {ANN}"]

@@ -1,0 +1,62 @@
+"""Finds given users on the blocklist, in one walk that stops early."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
+
+from blockusers import identifiers
+from blockusers.models import BlockedUser
+from blockusers.report import User, named_by
+from blockusers.sources import Source, Users
+
+_AT_A_TIME = 1000
+
+
+async def find(users: Users, walk: AsyncGenerator[BlockedUser]) -> dict[User, BlockedUser]:
+    """Return those of *users*, as given, that *walk* comes upon, each with its entry."""
+    async with aclosing(walk):
+        wanted = _Wanted()
+        source = Source(users)
+        try:
+            while not source.at_end:
+                await source.read(_AT_A_TIME, wanted.add)
+        finally:
+            await source.close()
+        if source.error is not None:
+            raise source.error
+        found: dict[User, BlockedUser] = {}
+        if wanted:
+            async for entry in walk:
+                found.update(dict.fromkeys(wanted.take(entry), entry))
+                if not wanted:
+                    break
+        return {user: found[user] for user in wanted.order if user in found}
+
+
+class _Wanted:
+    """Who is looked for, by each key under which the list may hold them."""
+
+    def __init__(self) -> None:
+        self.order: list[User] = []
+        self._by_key: dict[str, list[User]] = {}
+        self._left: set[User] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._left)
+
+    def add(self, users: Sequence[User]) -> None:
+        """Look for *users*, too; what names nobody is on no list."""
+        for user in users:
+            with suppress(ValueError):
+                for key in identifiers.same_person(identifiers.read(named_by(user)).key):
+                    self._by_key.setdefault(key, []).append(user)
+                self.order.append(user)
+                self._left.add(user)
+
+    def take(self, entry: BlockedUser) -> list[User]:
+        """Return who is *entry*."""
+        keys = [key for key in (entry.wa_id, entry.user_id) if key]
+        taken = [user for key in keys for user in self._by_key.get(key, ())]
+        self._left.difference_update(taken)
+        return taken
