@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from blockusers.pacing import AdaptivePace, FixedPace, PaceState
     from blockusers.report import Incomplete, Outcome, PartialFailure, Report, UserFailed
     from blockusers.retry import RetryPolicy
+    from blockusers.syncing import SyncReport, TooManyRemovals
 
 __version__ = "0.1.0"
 
@@ -70,13 +71,15 @@ __all__ = [
     "RetryPolicy",
     "ServiceError",
     "Status",
+    "SyncReport",
+    "TooManyRemovals",
     "TransportError",
     "UserFailed",
 ]
 
 if not TYPE_CHECKING:
     __getattr__ = lazily(
-        __name__, __all__, ("models", "pacing", "errors", "report", "retry", "client")
+        __name__, __all__, ("models", "pacing", "errors", "report", "retry", "syncing", "client")
     )
 
     def __dir__() -> list[str]:

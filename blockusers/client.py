@@ -24,6 +24,7 @@ from blockusers.report import Outcome, Report, User, Verdicts
 from blockusers.retry import RetryPolicy
 from blockusers.session import Session
 from blockusers.sources import Users
+from blockusers.syncing import SyncReport, sync
 from blockusers.turns import Turns
 
 
@@ -271,6 +272,44 @@ class Client:
             BlockUsersError: A page could not be read.
         """
         return await find(users, self.blocked(page_size=page_size))
+
+    async def sync(
+        self, users: Users, *, dry_run: bool = False, max_removals: int | None = None
+    ) -> SyncReport:
+        """Make the blocklist equal to *users*: unblock all others, block those that are missing.
+
+        Whoever is unblocked by mistake cannot be blocked again until they write. So nobody is
+        unblocked who may be wanted: numbers of Brazil, Mexico and Argentina match with and without
+        the digit that marks mobile ones, and a number that ends like an input which was refused
+        stays. Unblocks first, for the list may be full.
+
+        Args:
+            users: All that shall be blocked.
+            dry_run: Only tell what there is to do.
+            max_removals: Most users to unblock; None is a tenth of those blocked. If there are
+                more, nothing is done at all.
+
+        Returns:
+            Who was added and removed, who was right already, and what was refused.
+
+        Raises:
+            TooManyRemovals: More than *max_removals* would be unblocked; nothing was done.
+            ValueError: *users* names nobody.
+            Incomplete: A job ended early. To call it again goes on from there.
+            BlockUsersError: The list could not be read; nothing was done.
+            TypeError: *users* is no list of users.
+        """
+        if max_removals is not None:
+            check_number("max_removals", max_removals, whole=True)
+        self._check_open()
+        return await sync(
+            users,
+            snapshot=self.snapshot,
+            block=self.block,
+            unblock=self.unblock,
+            dry_run=dry_run,
+            max_removals=max_removals,
+        )
 
     async def _job(
         self, operation: Operation, users: Users, on_settled: OnSettled | None

@@ -33,6 +33,7 @@ LAYERS = (
     "pages",
     "coalesce",
     "finding",
+    "syncing",
     "client",
 )
 # The front doors, which may look up everything when they are asked to.
