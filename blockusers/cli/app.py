@@ -17,6 +17,7 @@ from blockusers import identifiers
 from blockusers.cli import helps, process
 from blockusers.cli.access import NO_TOKEN_HERE, open_account
 from blockusers.cli.demo import Tour
+from blockusers.cli.equalize import equalize
 from blockusers.cli.files import Entry
 from blockusers.cli.job import Ending, Job, gather, sift
 from blockusers.cli.output import Output, open_output
@@ -158,6 +159,43 @@ def _conclude(ending: Ending, screen: Screen, output: Output | None, *, as_json:
 
 app.command("block", help=helps.BLOCK)(_job_command(Operation.BLOCK))
 app.command("unblock", help=helps.UNBLOCK)(_job_command(Operation.UNBLOCK))
+
+
+@app.command("sync", help=helps.SYNC)
+def _sync(
+    *,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="All who shall be blocked: lines, CSV or JSON Lines."),
+    ],
+    column: _Column = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what there is to do.")
+    ] = False,
+    max_removals: Annotated[
+        int | None,
+        typer.Option(min=0, help="Most users to unblock; without it, a tenth of those blocked."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    sandbox: _Sandbox = False,
+    token_file: _TokenFile = None,
+    debug: _Debug = False,
+    _token: _Token = None,
+) -> None:
+    """Make the blocklist equal to a file."""
+    screen = Screen()
+    with plain_words(debug=debug), leaving_reader():
+        reading = gather((), file, column)
+        screen.complain(reading.complaints)
+        if reading.complaints:
+            raise process.UsageError("mend these lines first: whom they name would be unblocked")
+        names = [entry.value for entry in reading.entries]
+        with open_account(sandbox=sandbox, token_file=token_file) as account:
+            work = equalize(
+                account, names, screen, dry_run=dry_run, max_removals=max_removals, yes=yes
+            )
+            done = process.run(work)
+        raise typer.Exit(process.ALL_DONE if done else process.SOME_NOT)
 
 
 # Looking.

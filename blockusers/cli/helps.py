@@ -42,6 +42,16 @@ List the blocked users on stdout, one per line, as they come.
 [cyan]blockusers list --json | jq -r .wa_id[/]
 [cyan]blockusers unblock --file blocked.txt[/]   unblock them all"""
 
+SYNC: Final = """\
+Make the blocklist equal to a file: block who is missing, unblock who is not in it.
+
+Shows who would be added and removed, and asks. Nobody is unblocked whom a line of the file may
+mean, and if more than a tenth of the list would be (or --max-removals), nothing is done at all.
+
+\b
+[cyan]blockusers sync numbers.csv --column phone --dry-run[/]
+[cyan]blockusers sync numbers.csv --column phone --max-removals 500 --yes[/]"""
+
 CHECK: Final = """\
 Say how each user is read, or why it is refused; with --listed also who is blocked.
 Without that, nothing is sent anywhere.

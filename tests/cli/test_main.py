@@ -13,7 +13,7 @@ import pytest
 import blockusers.__main__
 from blockusers.__main__ import main
 
-COMMANDS = ("block", "unblock", "list", "check", "sandbox", "demo")
+COMMANDS = ("block", "unblock", "sync", "list", "check", "sandbox", "demo")
 
 
 def start(monkeypatch: pytest.MonkeyPatch, *args: str) -> object:

@@ -1,0 +1,122 @@
+"""`blockusers sync`: shows what there is to do, asks, and does it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from blockusers.cli import equalize
+from blockusers.sandbox import Sandbox
+from tests.support import numbers
+
+KEPT = [name[1:] for name in numbers(19)]
+
+
+@pytest.fixture
+def file(tmp_path: Path, sandbox: Sandbox) -> Path:
+    """A file that lacks one of the twenty who are blocked, and names somebody new."""
+    sandbox.block(*numbers(20))
+    path = tmp_path / "wanted.txt"
+    path.write_text("\n".join([*numbers(19), "+16505550001"]))
+    return path
+
+
+def test_dry_run(command: Any, sandbox: Sandbox, file: Path) -> None:
+    """Who would be added and removed is on stdout, the counts on stderr; nothing is changed."""
+    ran = command("sync", file, "--dry-run")
+
+    assert ran.code == 0
+    assert ran.lines == [f"remove {numbers(20)[19][1:]}", "add +16505550001"]
+    assert "1 to add, 1 to remove, 19 already right" in ran.stderr
+    assert len(sandbox.blocklist()) == 20
+
+
+def test_without_a_question(command: Any, sandbox: Sandbox, file: Path) -> None:
+    """With --yes it is done, and said; to run it again does nothing."""
+    ran = command("sync", file, "--yes")
+    assert ran.code == 0
+    assert "1 added, 1 removed, 19 already right" in ran.stderr
+    assert sandbox.blocklist() == {*KEPT, "16505550001"}
+
+    again = command("sync", file)
+    assert (again.code, again.stdout) == (0, "")
+
+
+def test_nobody_to_ask(command: Any, sandbox: Sandbox, file: Path) -> None:
+    """Where no terminal is, it does nothing unless told so."""
+    ran = command("sync", file)
+
+    assert ran.code == 2
+    assert "--yes" in ran.stderr
+    assert len(sandbox.blocklist()) == 20
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_asks(
+    command: Any, sandbox: Sandbox, file: Path, monkeypatch: pytest.MonkeyPatch, answer: bool
+) -> None:
+    """On a terminal it asks, and says what a removal means."""
+    monkeypatch.setattr(equalize, "somebody_is_there", lambda: True)
+    monkeypatch.setattr(typer, "confirm", lambda *_, **__: answer)
+    ran = command("sync", file)
+
+    assert ran.code == (0 if answer else 1)
+    assert "only after writing to you" in ran.stderr
+    assert ("16505550001" in sandbox.blocklist()) is answer
+
+
+def test_adding_alone_warns_of_nothing(
+    command: Any, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody is removed, there is nothing to warn of."""
+    monkeypatch.setattr(equalize, "somebody_is_there", lambda: True)
+    monkeypatch.setattr(typer, "confirm", lambda *_, **__: True)
+    path = tmp_path / "wanted.txt"
+    path.write_text("+16505550001")
+    ran = command("sync", path)
+
+    assert ran.code == 0
+    assert "only after" not in ran.stderr
+    assert sandbox.blocklist() == {"16505550001"}
+
+
+def test_too_many_removals(command: Any, sandbox: Sandbox, file: Path) -> None:
+    """It says how many, and what to pass if that is right."""
+    file.write_text(numbers(1)[0])
+    ran = command("sync", file, "--yes")
+
+    assert ran.code == 3
+    assert "19 of 20 blocked users would be unblocked" in ran.stderr
+    assert "max_removals=19" in ran.stderr
+    assert command("sync", file, "--yes", "--max-removals", "19").code == 0
+    assert len(sandbox.blocklist()) == 1
+
+
+def test_what_cannot_be_read(command: Any, sandbox: Sandbox, file: Path) -> None:
+    """A file that names nobody, or has lines that cannot be read, changes nothing."""
+    file.write_text("anna")
+    nobody = command("sync", file, "--yes")
+    broken = file.with_suffix(".jsonl")
+    broken.write_text('{"phone": "+16505550001"}\n{"phone":')
+    mangled = command("sync", broken, "--column", "phone", "--yes")
+
+    assert (nobody.code, mangled.code) == (2, 2)
+    assert "names nobody" in nobody.stderr
+    assert "mend these lines first" in mangled.stderr
+    assert len(sandbox.blocklist()) == 20
+
+
+def test_what_fails(command: Any, file: Path) -> None:
+    """Who cannot be added is explained; a refused line is no success either."""
+    file.write_text("\n".join([*numbers(20), "+1650555131047"]))
+    failed = command("sync", file, "--yes")
+    assert failed.code == 1
+    assert "131047" in failed.stderr
+
+    file.write_text("\n".join([*numbers(20), "0151 1234567"]))
+    refused = command("sync", file, "--yes")
+    assert refused.code == 1
+    assert "refused: 0151" in refused.stderr
