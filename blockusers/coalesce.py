@@ -40,15 +40,16 @@ class _Entry:
     def comes(self, key: str) -> None:  # noqa: ARG002
         self.coalescer.ready(self)
 
+    def waiting(self) -> list[asyncio.Future[Outcome]]:
+        return [caller for caller in self.callers if not caller.done()]
+
     def answer(self, outcome: Outcome) -> None:
-        for caller in self.callers:
-            if not caller.done():
-                caller.set_result(outcome)
+        for caller in self.waiting():
+            caller.set_result(outcome)
 
     def fail(self, error: Exception) -> None:
-        for caller in self.callers:
-            if not caller.done():
-                caller.set_exception(copy.copy(error))
+        for caller in self.waiting():
+            caller.set_exception(copy.copy(error))
 
 
 class Coalescer:
@@ -158,7 +159,7 @@ class Coalescer:
         entries = [*self._queued.values()]
         for request in self._requests.values():
             entries += request.entries
-        callers = [caller for entry in entries for caller in entry.callers if not caller.done()]
+        callers = [caller for entry in entries for caller in entry.waiting()]
         if callers and drain_timeout > 0:
             await asyncio.wait(callers, timeout=drain_timeout)
         closed = ClientClosed("the client was closed before the call was answered")

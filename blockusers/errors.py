@@ -17,6 +17,7 @@
     ├── Incomplete                a job ended early (in `blockusers.report`)
     ├── PartialFailure            from `Report.raise_for_failures()` (likewise)
     ├── UserFailed                from `Outcome.raise_for_failure()` (likewise)
+    ├── TooManyRemovals           a sync would unblock too many (in `blockusers.syncing`)
     ├── ClientClosed              the client was used before it was opened or after it was closed
     └── QueueFull                 too many single calls wait
 

@@ -412,6 +412,27 @@ async def test_blocklist_full_does_not_stop_unblocking() -> None:
     assert statuses(report) == [FAILED] + [DONE] * 19
 
 
+async def test_answers_after_a_full_one() -> None:
+    """What was in flight when the list became full is booked as it is answered."""
+    both_sent, full_said = asyncio.Event(), asyncio.Event()
+
+    async def full(keys: Sequence[str]) -> dict[str, Verdict]:
+        await both_sent.wait()
+        full_said.set()
+        return {key: failed(139101) for key in keys}
+
+    async def late() -> None:
+        both_sent.set()
+        await full_said.wait()
+        await asyncio.sleep(0.001)
+
+    server = Server(lambda n, keys: full(keys) if n == 1 else late())
+    early = await block_early_end(server, numbers(40), in_flight=2)
+
+    assert isinstance(early.error, BlocklistFull)
+    assert statuses(early.report) == [FAILED] * 10 + [DONE] * 10 + [REMAINING] * 20
+
+
 async def test_plain_source_is_read_out() -> None:
     """After an early end, users that were never drawn are in the report as REMAINING."""
     ended = await block_early_end(Server(lambda *_: EXPIRED), iter([*numbers(35), "junk", "1"]))

@@ -34,6 +34,7 @@ from blockusers.errors import (
 from blockusers.identifiers import Identifiers, read
 from blockusers.models import CODES, Operation, Reaction, Status
 from blockusers.report import Incomplete, Outcome, PartialFailure, Report, UserFailed
+from blockusers.syncing import TooManyRemovals
 from blockusers.wire import Reply, read_page, read_update
 
 TREE: dict[type[Exception], type[Exception]] = {
@@ -54,6 +55,7 @@ TREE: dict[type[Exception], type[Exception]] = {
     Incomplete: BlockUsersError,
     PartialFailure: BlockUsersError,
     UserFailed: BlockUsersError,
+    TooManyRemovals: BlockUsersError,
     ClientClosed: BlockUsersError,
     QueueFull: BlockUsersError,
 }
@@ -87,6 +89,7 @@ EVERY_ERROR = [
     Incomplete(REPORT, RateLimited("slow down", 130429, retry_after=60.0)),
     PartialFailure(REPORT),
     UserFailed(OUTCOME),
+    TooManyRemovals(19, 20, 2),
     ClientClosed("closed"),
     QueueFull("full"),
 ]

@@ -45,7 +45,7 @@ List the blocked users on stdout, one per line, as they come.
 SYNC: Final = """\
 Make the blocklist equal to a file: block who is missing, unblock who is not in it.
 
-Shows who would be added and removed, and asks. Nobody is unblocked whom a line of the file may
+Shows who would be added and removed, and asks. Nobody is unblocked whom a line of the file may \
 mean, and if more than a tenth of the list would be (or --max-removals), nothing is done at all.
 
 \b
