@@ -64,7 +64,8 @@ class Coalescer:
         self.turns = turns
         self._max_queued = max_queued
         self._calls_queued = 0
-        self._queued: dict[str, _Entry] = {}
+        self._queued: dict[_Entry, None] = {}
+        self._latest: dict[str, _Entry] = {}
         self._ready: dict[Operation, dict[str, _Entry]] = {each: {} for each in Operation}
         # Those for which a request waits for its slot.
         self._forming: set[Operation] = set()
@@ -101,25 +102,27 @@ class Coalescer:
                 f"{self._calls_queued:,} calls are waiting already: make fewer at a time, or hand"
                 " in a list with block() or unblock()"
             )
-        entry = self._queued.get(key)
+        entry = self._latest.get(key)
         if entry is not None and entry.operation is not operation:
             self._leave_queue(entry)
             self.turns.leave(entry, [key])
             entry.answer(Outcome(entry.name, Status.FAILED, faults=(_SUPERSEDED,)))
             entry = None
-        if entry is not None:
-            entry.callers.append(caller)
-        else:
-            entry = self._queued[key] = _Entry(operation, name, key, self, [caller])
-            if not self.turns.join(entry, [key]):
-                self.ready(entry)
         self._calls_queued += 1
+        # Behind a job that drew the user meanwhile, the same operation is another one.
+        if entry is not None and self.turns.is_last(entry, key):
+            entry.callers.append(caller)
+            return entry
+        entry = self._latest[key] = _Entry(operation, name, key, self, [caller])
+        self._queued[entry] = None
+        if not self.turns.join(entry, [key]):
+            self.ready(entry)
         return entry
 
     def _withdraw(self, entry: _Entry, caller: asyncio.Future[Outcome]) -> None:
         """Forget a caller who does not wait any more, and what only it had asked for."""
         entry.callers.remove(caller)
-        if self._queued.get(entry.key) is not entry:
+        if entry not in self._queued:
             return
         self._calls_queued -= 1
         if not entry.callers:
@@ -150,20 +153,22 @@ class Coalescer:
         return entries
 
     def _leave_queue(self, entry: _Entry) -> None:
-        del self._queued[entry.key]
-        self._ready[entry.operation].pop(entry.key, None)
+        del self._queued[entry]
         self._calls_queued -= len(entry.callers)
+        for register in (self._latest, self._ready[entry.operation]):
+            if register.get(entry.key) is entry:
+                del register[entry.key]
 
     async def close(self, drain_timeout: float) -> None:
         """Let all callers be answered, for so many seconds; the others get `ClientClosed`."""
-        entries = [*self._queued.values()]
+        entries = [*self._queued]
         for request in self._requests.values():
             entries += request.entries
         callers = [caller for entry in entries for caller in entry.waiting()]
         if callers and drain_timeout > 0:
             await asyncio.wait(callers, timeout=drain_timeout)
         closed = ClientClosed("the client was closed before the call was answered")
-        for entry in list(self._queued.values()):
+        for entry in list(self._queued):
             self._leave_queue(entry)
             self.turns.leave(entry, [entry.key])
             entry.fail(closed)

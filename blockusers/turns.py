@@ -77,6 +77,11 @@ class Turns:
         self._first[key] = member
         return self._is_too_early(member, key)
 
+    def is_last(self, member: Member, key: str) -> bool:
+        """Say whether nobody joined for this user after *member*."""
+        behind = self._behind.get(key)
+        return behind[-1] is member if behind else self._first.get(key) is member
+
     def leave(self, member: Member, keys: Iterable[str], *, unanswered: bool = False) -> None:
         """Give users up, first or not, so that the next may have them."""
         first, behind = self._first, self._behind

@@ -208,6 +208,20 @@ async def test_job_and_call_keep_their_order() -> None:
     assert server.blocked == {number(1)[1:]}
 
 
+async def test_same_call_behind_a_job() -> None:
+    """A call is not answered with an earlier one, if a job drew the user between them."""
+    server, gate, turns = Server(), pace(1), Turns()
+    single = Coalescer(server.transact, retry=quick(), pace=gate, turns=turns, max_queued=9)
+    jobs = Batcher(server.transact, retry=quick(), pace=gate, turns=turns)
+    async with busy(gate):
+        tasks = await soon(single.call(UNBLOCK, ANN))
+        tasks += await soon(jobs.run(BLOCK, [ANN, number(1)]))
+        tasks += await soon(single.call(UNBLOCK, ANN))
+    await asyncio.gather(*tasks)
+
+    assert server.blocked == {number(1)[1:]}
+
+
 async def test_two_jobs_on_the_same_users() -> None:
     """Of two jobs at the same time, the one that draws a user later has the last word."""
     server, gate, turns = Server(), pace(1), Turns()
