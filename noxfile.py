@@ -59,6 +59,13 @@ def lowest(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs)
 
 
+@nox.session(python=OLDEST, default=False)
+def uvloop(session: nox.Session) -> None:
+    """Run the tests on uvloop."""
+    session.install("-e", ".[cli]", *group("tests"), "uvloop")
+    session.run("python", "-m", "pytest", *session.posargs, env={"TEST_LOOP": "uvloop"})
+
+
 @nox.session
 def wheel(session: nox.Session) -> None:
     """Build the wheel, install it alone into a clean environment, and run the demo there."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+from collections.abc import Callable
 from importlib.metadata import version
 from inspect import signature
 from types import SimpleNamespace
@@ -29,6 +32,13 @@ class _Response(aiohttp.ClientResponse):
 
 
 aioresponses.core.ClientResponse = _Response
+
+
+if os.environ.get("TEST_LOOP") == "uvloop":  # `nox -s uvloop`
+    import uvloop
+
+    def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+        return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

@@ -683,3 +683,67 @@ async def test_nothing_is_left(sandbox: Sandbox) -> None:
 
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize("call", ["block", "block_one", "snapshot"])
+async def test_cancelled_at_any_moment(sandbox: Sandbox, call: str) -> None:
+    """Wherever a call is cancelled, it leaves no task, no slot and no user taken."""
+    async with client_of(sandbox, pace=FixedPace(2), request_timeout=0.2) as client:
+        before = asyncio.all_tasks()
+        arguments = {"block": [numbers(25)], "block_one": [number(1)], "snapshot": []}[call]
+        for moment in range(40):
+            task = asyncio.create_task(getattr(client, call)(*arguments))
+            for _ in range(moment):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        async with asyncio.timeout(10):
+            assert len((await client.unblock(numbers(25))).succeeded) == 25
+            assert (await client.block_one(number(1))).ok
+
+        assert client.pace.state.in_flight == 0
+        assert asyncio.all_tasks() == before
+
+
+async def test_failing_sibling(sandbox: Sandbox, client: Client) -> None:
+    """A task group whose other task fails cancels a call, and the client is as good as before."""
+
+    async def fail() -> None:
+        await asyncio.sleep(0.02)
+        raise LookupError
+
+    async def together() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(client.block_one(number(1)))
+            group.create_task(fail())
+
+    sandbox.glitch(glitches.hang_before())
+    with pytest.raises(ExceptionGroup):
+        await together()
+
+    assert (await client.block_one(number(2))).ok
+
+
+# --------------------------------------------------------------------------- many numbers
+
+
+async def test_many_business_numbers() -> None:
+    """Clients of 50 numbers share one session; each has its own list and its own pace."""
+    ids = tuple(str(10**14 + n) for n in range(50))
+    with Sandbox(Rules(window=None, phone_number_ids=ids, rate=20, burst=1)) as sandbox:
+        async with aiohttp.ClientSession() as session:
+            accounts = [
+                attrs.evolve(Account(**sandbox.credentials), phone_number_id=each) for each in ids
+            ]
+            clients = [Client(account, session=session, chunk_size=2) for account in accounts]
+            for client in clients:
+                await client.open()
+            reports = await asyncio.gather(
+                *(client.block(numbers(n % 5 + 1)) for n, client in enumerate(clients))
+            )
+            for client in clients:
+                await client.close()
+
+        assert [len(report.succeeded) for report in reports] == [n % 5 + 1 for n in range(50)]
+        assert [len(sandbox.blocklist(each)) for each in ids] == [n % 5 + 1 for n in range(50)]
+        assert not any(client.pace.state.in_flight for client in clients)
