@@ -14,6 +14,7 @@ nox.options.sessions = ["lint", "typing", "tests", "lowest", "wheel"]
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 OLDEST = PYTHONS[0]
+ALL_EXTRAS = ".[cli,otel]"
 
 
 def group(name: str) -> tuple[str, ...]:
@@ -32,7 +33,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check the types of the package and of the examples of its use."""
-    session.install(".[cli]", *group("typing"))
+    session.install(ALL_EXTRAS, *group("typing"))
     session.run("mypy")
     session.run("pyright")
 
@@ -41,7 +42,7 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests and check that they reach every branch."""
     # Editable, so that the measured files are those that are looked at.
-    session.install("-e", ".[cli]", *group("tests"))
+    session.install("-e", ALL_EXTRAS, *group("tests"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     if not session.posargs:
@@ -53,16 +54,18 @@ def tests(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest dependencies that the package allows."""
     project = PROJECT["project"]
-    requirements = [*project["dependencies"], *project["optional-dependencies"]["cli"]]
-    session.install("-e", ".[cli]", *group("tests"))
-    session.install(*(text.replace(">=", "==") for text in requirements))
+    extras = project["optional-dependencies"].values()
+    requirements = [*project["dependencies"], *(text for extra in extras for text in extra)]
+    oldest = [text.replace(">=", "==") for text in requirements]
+    # In one go, for what the tests need may depend on what we need.
+    session.install("-e", ALL_EXTRAS, *group("tests"), *oldest)
     session.run("python", "-m", "pytest", *session.posargs)
 
 
 @nox.session(python=OLDEST, default=False)
 def uvloop(session: nox.Session) -> None:
     """Run the tests on uvloop."""
-    session.install("-e", ".[cli]", *group("tests"), "uvloop")
+    session.install("-e", ALL_EXTRAS, *group("tests"), "uvloop")
     session.run("python", "-m", "pytest", *session.posargs, env={"TEST_LOOP": "uvloop"})
 
 

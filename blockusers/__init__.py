@@ -32,7 +32,18 @@ if TYPE_CHECKING:
         ServiceError,
         TransportError,
     )
+    from blockusers.events import (
+        Event,
+        JobEnded,
+        JobStarted,
+        PaceChanged,
+        RequestEnded,
+        RequestSent,
+        Retrying,
+        UsersSettled,
+    )
     from blockusers.models import Account, BlockedUser, Fault, Operation, Page, Status
+    from blockusers.observing import Observer
     from blockusers.pacing import AdaptivePace, FixedPace, PaceState
     from blockusers.report import Incomplete, Outcome, PartialFailure, Report, UserFailed
     from blockusers.retry import RetryPolicy
@@ -53,13 +64,18 @@ __all__ = [
     "Client",
     "ClientClosed",
     "ConnectionFailed",
+    "Event",
     "Fault",
     "FixedPace",
     "Incomplete",
     "InvalidRequest",
     "InvalidResponse",
+    "JobEnded",
+    "JobStarted",
+    "Observer",
     "Operation",
     "Outcome",
+    "PaceChanged",
     "PaceState",
     "Page",
     "PartialFailure",
@@ -67,19 +83,35 @@ __all__ = [
     "QueueFull",
     "RateLimited",
     "Report",
+    "RequestEnded",
+    "RequestSent",
     "RequestTimeout",
     "RetryPolicy",
+    "Retrying",
     "ServiceError",
     "Status",
     "SyncReport",
     "TooManyRemovals",
     "TransportError",
     "UserFailed",
+    "UsersSettled",
 ]
 
 if not TYPE_CHECKING:
     __getattr__ = lazily(
-        __name__, __all__, ("models", "pacing", "errors", "report", "retry", "syncing", "client")
+        __name__,
+        __all__,
+        (
+            "models",
+            "pacing",
+            "errors",
+            "report",
+            "events",
+            "retry",
+            "observing",
+            "syncing",
+            "client",
+        ),
     )
 
     def __dir__() -> list[str]:

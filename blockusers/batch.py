@@ -23,9 +23,11 @@ from blockusers.cancelling import no_foreign_cancellation
 from blockusers.checks import number
 from blockusers.controller import LARGEST_REQUEST, Slot
 from blockusers.errors import BlocklistFull, RateLimited
+from blockusers.events import UsersSettled
 from blockusers.identifiers import Identifiers
 from blockusers.ledger import Ledger
 from blockusers.models import Operation
+from blockusers.observing import Observers
 from blockusers.pacing import Pace, Priority
 from blockusers.report import Incomplete, Outcome, Report, User, Verdicts
 from blockusers.retry import RetryPolicy
@@ -62,6 +64,8 @@ class Batcher:
         validator=number(whole=True, least=1, most=LARGEST_REQUEST),
     )
     """Most users in one request."""
+    observers: Observers = attrs.field(factory=Observers, kw_only=True)
+    """Who is told of retries, and of how many users are settled."""
 
     async def run(
         self, operation: Operation, users: Users, on_settled: OnSettled | None = None
@@ -74,9 +78,10 @@ class Batcher:
         """
         source = Source(users)
         ledger = Ledger(operation, self.retry.attempts)
+        crier = _Crier(ledger, on_settled, self.observers)
         started = self.retry.clock()
         try:
-            error = await _Job(self, ledger, source, _Crier(ledger, on_settled)).run()
+            error = await _Job(self, ledger, source, crier).run()
         finally:
             await source.close()
         report = ledger.report(self.retry.clock() - started)
@@ -220,8 +225,10 @@ class _Job:
                     slot.rate_limited(error.retry_after)
                 raise _Drained from None
 
+        settings = self._settings
+        on_retry = settings.observers.retrying(self._ledger.operation.value)
         try:
-            await self._settings.retry.run(attempt, self._settings.pace, Priority.BULK)
+            await settings.retry.run(attempt, settings.pace, Priority.BULK, on_retry)
             await self._crier.announce()
         finally:
             self._busy.discard(asyncio.current_task())
@@ -246,9 +253,10 @@ class _Job:
 class _Crier:
     """Hands outcomes on as they become final, one call at a time."""
 
-    def __init__(self, ledger: Ledger, on_settled: OnSettled | None) -> None:
+    def __init__(self, ledger: Ledger, on_settled: OnSettled | None, observers: Observers) -> None:
         self._ledger = ledger
         self._on_settled = on_settled
+        self._observers = observers
         self._one_at_a_time = asyncio.Lock()
         self._telling: asyncio.Future[object] | None = None
 
@@ -280,6 +288,9 @@ class _Crier:
     def _tell(self) -> None:
         news = self._ledger.news.copy()
         self._ledger.news.clear()
+        if news:
+            tally = self._ledger.tally(news)
+            self._observers.tell(UsersSettled(self._ledger.operation.value, tally))
         if news and self._on_settled is not None:
             result = self._on_settled(self._ledger.outcomes.at(news))
             if inspect.isawaitable(result):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -17,7 +17,9 @@ from blockusers.controller import Slot
 from blockusers.errors import ClientClosed
 from blockusers.finding import find
 from blockusers.identifiers import Identifiers
+from blockusers.logs import log
 from blockusers.models import Account, BlockedUser, Operation, Page
+from blockusers.observing import Observer, Observers
 from blockusers.pacing import AdaptivePace, Pace, Priority
 from blockusers.pages import Paginator
 from blockusers.report import Outcome, Report, User, Verdicts
@@ -48,6 +50,8 @@ class Client:
             limit by itself. Clients of the same number in one process do well to share one.
         max_queued: Most calls of `block_one` and `unblock_one` that wait to be sent.
         drain_timeout: Seconds that such calls get to be answered when the client is closed.
+        observers: Functions that are told what the client does, event by event, beside the log
+            on `blockusers`; `blockusers.otel.OpenTelemetry()` is one.
 
     Raises:
         TypeError, ValueError: An argument is wrong; the message begins with its name.
@@ -64,6 +68,7 @@ class Client:
         pace: Pace | None = None,
         max_queued: int = 100_000,
         drain_timeout: float = 10.0,
+        observers: Iterable[Observer] = (),
     ) -> None:
         _check_type("account", account, Account)
         _check_type("session", session, aiohttp.ClientSession, type(None))
@@ -81,12 +86,22 @@ class Client:
         self._session = Session(account, session=session, request_timeout=request_timeout)
         self._drain_timeout = drain_timeout
         self._closing = False
-        turns = Turns(request_timeout)
+        self._observers = Observers(account.phone_number_id, self._session.url, (log, *observers))
         self._batcher = Batcher(
-            self._update, retry=retry, pace=self._pace, turns=turns, chunk_size=chunk_size
+            self._update,
+            retry=retry,
+            pace=self._pace,
+            turns=(turns := Turns(request_timeout)),
+            chunk_size=chunk_size,
+            observers=self._observers,
         )
         self._coalescer = Coalescer(
-            self._update, retry=retry, pace=self._pace, turns=turns, max_queued=max_queued
+            self._update,
+            retry=retry,
+            pace=self._pace,
+            turns=turns,
+            max_queued=max_queued,
+            observers=self._observers,
         )
         self._paginator = Paginator(self._fetch, retry.pause)
 
@@ -104,6 +119,8 @@ class Client:
         """Get ready for requests; the same as entering `async with`."""
         await self._session.open()
         self._closing = False
+        self._observers.pace_changed(self._pace.state, self._pace.state)
+        self._pace.listeners.add(self._observers.pace_changed)
         return self
 
     async def close(self) -> None:
@@ -119,6 +136,7 @@ class Client:
         try:
             await self._coalescer.close(drain_timeout)
         finally:
+            self._pace.listeners.discard(self._observers.pace_changed)
             await self._session.close()
 
     async def __aenter__(self) -> Self:
@@ -317,7 +335,8 @@ class Client:
         if on_settled is not None and not callable(on_settled):
             raise TypeError("on_settled: must be a function that takes a tuple of outcomes")
         self._check_open()
-        return await self._batcher.run(operation, users, on_settled)
+        job = self._batcher.run(operation, users, on_settled)
+        return await self._observers.job(operation.value, job)
 
     def _check_page_size(self, page_size: int | None) -> None:
         if page_size is not None:
@@ -332,8 +351,13 @@ class Client:
             )
 
     async def _update(self, operation: Operation, users: Identifiers) -> Verdicts:
-        reply = await self._session.send(wire.build_update(operation, users))
-        return wire.read_update(reply, operation, users)
+        return await self._observers.request(
+            operation.value,
+            wire.build_update(operation, users),
+            self._session.send,
+            lambda reply: wire.read_update(reply, operation, users),
+            users=len(users),
+        )
 
     async def _fetch(
         self, page_size: int | None, after: str | None, before: str | None
@@ -341,9 +365,13 @@ class Client:
         request = wire.build_listing(page_size, after, before)
 
         async def attempt(_: Slot) -> wire.Listing:
-            return wire.read_page(await self._session.send(request))
+            return await self._observers.request(
+                "list", request, self._session.send, wire.read_page
+            )
 
-        return await self._retry.run(attempt, self._pace, Priority.LISTING)
+        return await self._retry.run(
+            attempt, self._pace, Priority.LISTING, self._observers.retrying("list")
+        )
 
 
 def _check_type(name: str, value: object, *kinds: type) -> None:

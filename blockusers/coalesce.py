@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
@@ -17,8 +18,10 @@ from blockusers.batch import Transact
 from blockusers.cancelling import no_foreign_cancellation
 from blockusers.controller import Slot
 from blockusers.errors import ClientClosed, QueueFull
+from blockusers.events import UsersSettled
 from blockusers.ledger import Ledger
 from blockusers.models import Fault, Operation, Status
+from blockusers.observing import Observers, not_of_a_job
 from blockusers.pacing import Pace, Priority
 from blockusers.report import Outcome, User, named_by, written
 from blockusers.retry import RetryPolicy
@@ -56,12 +59,20 @@ class Coalescer:
     """Gathers single calls into requests."""
 
     def __init__(
-        self, transact: Transact, *, retry: RetryPolicy, pace: Pace, turns: Turns, max_queued: int
+        self,
+        transact: Transact,
+        *,
+        retry: RetryPolicy,
+        pace: Pace,
+        turns: Turns,
+        max_queued: int,
+        observers: Observers | None = None,
     ) -> None:
         self.transact = transact
         self.retry = retry
         self.pace = pace
         self.turns = turns
+        self.observers = observers or Observers()
         self._max_queued = max_queued
         self._calls_queued = 0
         self._queued: dict[_Entry, None] = {}
@@ -196,10 +207,12 @@ class _Request:
 
     async def run(self) -> None:
         """Send it, until it is final what became of each."""
+        not_of_a_job()  # though one of its callers may be part of a job
         coalescer, rounds = self._coalescer, 0
+        on_retry = coalescer.observers.retrying(self._operation.value)
         try:
             while True:
-                await coalescer.retry.run(self._attempt, coalescer.pace, Priority.SINGLE)
+                await coalescer.retry.run(self._attempt, coalescer.pace, Priority.SINGLE, on_retry)
                 if self._to_send:
                     continue
                 if not self._ledger.pool:
@@ -236,10 +249,18 @@ class _Request:
             entry = self.entries[place]
             entry.answer(outcome)
             self._coalescer.turns.leave(entry, [entry.key])
+        self._tell(settled)
+
+    def _tell(self, settled: Sequence[int]) -> None:
+        if settled:
+            tally = self._ledger.tally(settled)
+            self._coalescer.observers.tell(UsersSettled(self._operation.value, tally))
 
     def fail(self, error: Exception) -> None:
         """Tell the callers of all that is not final."""
-        for place in self._ledger.conclude():
+        settled = self._ledger.conclude()
+        self._tell(settled)
+        for place in settled:
             entry = self.entries[place]
             entry.fail(error)
             unanswered = place in self._ledger.open

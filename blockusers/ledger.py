@@ -18,7 +18,7 @@ from blockusers import identifiers
 from blockusers.errors import ApiError, ClientClosed, RateLimited, TransportError
 from blockusers.identifiers import Identifiers
 from blockusers.models import Fault, Operation, Reaction, Status, known
-from blockusers.report import Outcomes, Report, User, Verdict, Verdicts, named_by
+from blockusers.report import Outcomes, Report, Tally, User, Verdict, Verdicts, named_by
 
 
 class Ledger:
@@ -147,6 +147,19 @@ class Ledger:
         for place in self.open:
             self.outcomes.verdicts.statuses[place] = Status.UNKNOWN
         return self._settle(sorted(self.open if only_open else self.unsettled))
+
+    def tally(self, places: Sequence[int]) -> Tally:
+        """Count statuses, and the codes of the faults that are their reasons."""
+        all_statuses, reasons = self.outcomes.verdicts.statuses, self.outcomes.verdicts.reasons
+        statuses = [all_statuses[place] for place in places]
+        # `count` compares identities; to hash a member of an enum takes twenty times as long.
+        tally = Counter[tuple[Status, int | None]]()
+        tally.update({(status, None): statuses.count(status) for status in Status})
+        for place in places:
+            if place in reasons and (faults := reasons[place][1]):
+                tally[all_statuses[place], None] -= 1
+                tally[all_statuses[place], faults[0].code] += 1
+        return +tally
 
     def _settle(self, places: Sequence[int]) -> Sequence[int]:
         self.unsettled.difference_update(places)

@@ -13,18 +13,15 @@ import asyncio
 import enum
 import heapq
 import itertools
-import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 
 from blockusers.checks import number
 from blockusers.controller import AdaptiveController, Controller, FixedController, Slot
-
-_LOG: Final = logging.getLogger("blockusers")
 
 _SLOWEST = 1e-6
 
@@ -81,6 +78,11 @@ class Pace(Protocol):
         """What the pace is doing."""
         ...
 
+    @property
+    def listeners(self) -> set[OnChange]:
+        """Who is told when the mode, the rate or the largest request changes."""
+        ...
+
     def slot(
         self, priority: Priority = Priority.BULK, *, again: bool = False
     ) -> AbstractAsyncContextManager[Slot]:
@@ -91,6 +93,9 @@ class Pace(Protocol):
         ...
 
 
+OnChange: TypeAlias = Callable[[PaceState, PaceState], object]
+"""Called with what a pace was doing, and with what it does now."""
+
 _Waiter: TypeAlias = tuple[Priority, bool, int, asyncio.Future[Slot]]
 
 
@@ -100,6 +105,8 @@ class _GatedPace:
 
     _clock: Callable[[], float] = attrs.field(default=time.monotonic, repr=False)
     _sleep: Callable[[float], Awaitable[object]] = attrs.field(default=asyncio.sleep, repr=False)
+    listeners: set[OnChange] = attrs.field(factory=set[Any], init=False, repr=False)
+    """Who is told when the mode, the rate or the largest request changes."""
     _controller: Controller = attrs.field(init=False, repr=False)
     _waiting: list[_Waiter] = attrs.field(factory=list[Any], init=False, repr=False)
     _order: itertools.count[int] = attrs.field(factory=itertools.count, init=False, repr=False)
@@ -149,19 +156,13 @@ class _GatedPace:
             raise
 
     def _leave(self, slot: Slot) -> None:
-        controller = self._controller
-        before = controller.mode
-        controller.end(self._clock(), slot)
-        if controller.mode != before:
-            _LOG.info(
-                "pace: %s -> %s, %s; %d requests admitted, %d rate limited so far",
-                before,
-                controller.mode,
-                f"{controller.rate:.3g}/s" if controller.rate else "no rate",
-                controller.admitted,
-                controller.rate_limited,
-            )
+        before = self.state
+        self._controller.end(self._clock(), slot)
         self._let_through()
+        now = self.state
+        if (before.mode, before.rate, before.max_users) != (now.mode, now.rate, now.max_users):
+            for listener in tuple(self.listeners):
+                listener(before, now)
 
     def _let_through(self) -> None:
         """Let those go who may go now, and set the alarm for the next."""

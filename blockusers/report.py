@@ -7,7 +7,7 @@ failed is normal and no exception; `raise_for_failures()` makes it one for those
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -74,6 +74,10 @@ class Outcome:
 
 User: TypeAlias = str | int | Outcome | BlockedUser
 """What names a user: a phone number or WhatsApp id, a BSUID, or a value from an earlier call."""
+
+
+Tally: TypeAlias = Mapping[tuple[Status, int | None], int]
+"""How many users have a status and, as its reason, one of Meta's error codes (None: no such)."""
 
 
 def written(named: object) -> str:
@@ -215,6 +219,11 @@ class Report:
         return tuple(self._outcomes)
 
     @property
+    def counts(self) -> Counter[Status]:
+        """How many users have each status."""
+        return Counter(self._outcomes.verdicts.statuses)
+
+    @property
     def succeeded(self) -> tuple[Outcome, ...]:
         """Those that are `DONE`."""
         return self._outcomes.with_status(Status.DONE)
@@ -272,20 +281,17 @@ class Report:
 
     def raise_for_failures(self) -> None:
         """Raise `PartialFailure` unless every user is `DONE`."""
-        if self._counts().keys() - {Status.DONE}:
+        if self.counts.keys() - {Status.DONE}:
             raise PartialFailure(self)
 
     def summary(self) -> str:
         """Return the counts in a few words, such as `3 done, 1 failed`."""
-        counts = self._counts()
+        counts = self.counts
         words = (f"{counts[status]} {status.value}" for status in Status if counts[status])
         return ", ".join(words) or "no users"
 
     def __repr__(self) -> str:
         return f"<Report {self.operation.value}: {self.summary()}>"
-
-    def _counts(self) -> Counter[Status]:
-        return Counter(self._outcomes.verdicts.statuses)
 
     @cached_property
     def _places(self) -> dict[object, int]:

@@ -76,9 +76,15 @@ class RetryPolicy:
     """Returns a number from 0 to 1."""
 
     async def run(
-        self, action: Callable[[Slot], Awaitable[T]], pace: Pace, priority: Priority
+        self,
+        action: Callable[[Slot], Awaitable[T]],
+        pace: Pace,
+        priority: Priority,
+        on_retry: Callable[[BaseException, float], None] = lambda *_: None,
     ) -> T:
         """Call *action* in a slot of *pace*, again and again while its error is a passing one.
+
+        Before each wait *on_retry* is told the error, and the seconds.
 
         Raises:
             BlockUsersError: The last error, once it is not worth trying again.
@@ -89,6 +95,7 @@ class RetryPolicy:
             retry=tenacity.retry_if_exception(budget.allows_another),
             wait=budget.wait,
             stop=budget.is_used_up,
+            before_sleep=lambda state: on_retry(_error(state), state.upcoming_sleep),
             reraise=True,
         )
 
@@ -174,8 +181,9 @@ class _Budget:
         return self.pace.adapts and isinstance(_error(state), RateLimited)
 
 
-def _error(state: tenacity.RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None
+def _error(state: tenacity.RetryCallState) -> BaseException:
+    """Return why an attempt failed; about others nobody asks."""
+    return state.outcome.exception()  # type: ignore[union-attr, return-value]
 
 
 def _hint(state: tenacity.RetryCallState) -> float:

@@ -75,6 +75,11 @@ class Session:
         """Whether requests can be sent."""
         return self._session is not None and not self._session.closed
 
+    @property
+    def url(self) -> str:
+        """Where requests go."""
+        return str(self._url)
+
     async def open(self) -> None:
         """Make the aiohttp session, or begin to use the borrowed one."""
         if self._session is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import pytest
 
@@ -221,16 +220,16 @@ async def test_adaptive_state(clock: Clock) -> None:
     assert gate.state.hold_until is None
 
 
-async def test_modes_are_logged(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    """Each change of mode is one line in the log."""
-    caplog.set_level(logging.INFO, "blockusers")
-    await settle(adaptive(clock), clock)
+async def test_changes_are_told(clock: Clock) -> None:
+    """Who listens hears of each change, with the state before and the state now."""
+    gate, heard = adaptive(clock), []
+    gate.listeners.add(lambda *states: heard.append(states))
+    await settle(gate, clock)
 
-    assert [record.message.split(",")[0] for record in caplog.records] == [
-        "pace: start -> hold",
-        "pace: hold -> start",
-        "pace: start -> steady",
-    ]
+    modes = [(before.mode, now.mode) for before, now in heard if before.mode != now.mode]
+    assert modes == [("start", "hold"), ("hold", "start"), ("start", "steady")]
+    for before, now in heard:
+        assert (before.mode, before.rate, before.max_users) != (now.mode, now.rate, now.max_users)
 
 
 async def test_single_goes_before_a_job(clock: Clock) -> None:

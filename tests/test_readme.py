@@ -32,7 +32,7 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 def test_blocks_are_found() -> None:
     """Every block of a language is marked as to how it is run."""
     fences = re.findall(r"^```(python|sh)$", README, flags=re.MULTILINE)
-    assert len(BLOCKS) == len(fences) == 5
+    assert len(BLOCKS) == len(fences) == 6
 
 
 @pytest.mark.parametrize(("how", "language", "code"), BLOCKS, ids=range(len(BLOCKS)))
