@@ -14,7 +14,7 @@ nox.options.sessions = ["lint", "typing", "tests", "lowest", "wheel"]
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 OLDEST = PYTHONS[0]
-ALL_EXTRAS = ".[cli,otel]"
+ALL_EXTRAS = ".[cli,otel,phone]"
 
 
 def group(name: str) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from blockusers.checks import number
 from blockusers.controller import LARGEST_REQUEST, Slot
 from blockusers.errors import BlocklistFull, RateLimited
 from blockusers.events import UsersSettled
-from blockusers.identifiers import Identifiers
+from blockusers.identifiers import INTERNATIONAL, Identifiers, Reader
 from blockusers.ledger import Ledger
 from blockusers.models import Operation
 from blockusers.observing import Observers
@@ -66,6 +66,8 @@ class Batcher:
     """Most users in one request."""
     observers: Observers = attrs.field(factory=Observers, kw_only=True)
     """Who is told of retries, and of how many users are settled."""
+    reader: Reader = attrs.field(default=INTERNATIONAL, kw_only=True)
+    """Reads what users are named."""
 
     async def run(
         self, operation: Operation, users: Users, on_settled: OnSettled | None = None
@@ -77,7 +79,7 @@ class Batcher:
             Incomplete: The job ended early; its report accounts for every user.
         """
         source = Source(users)
-        ledger = Ledger(operation, self.retry.attempts)
+        ledger = Ledger(operation, self.retry.attempts, self.reader)
         crier = _Crier(ledger, on_settled, self.observers)
         started = self.retry.clock()
         try:
@@ -168,7 +170,7 @@ class _Job:
     async def _wind_up(self) -> None:
         """Enter the rest of a plain source; hand on what is final only now."""
         while self._source.is_plain and not self._source.at_end:
-            await self._source.read(self._settings.chunk_size, self._ledger.admit)
+            await self._source.read(self._settings.reader.at_once, self._ledger.admit)
             await asyncio.sleep(0)
         self._ledger.conclude()
         try:
@@ -196,10 +198,11 @@ class _Job:
     async def _draw(self) -> list[int]:
         """Return the next chunk, an empty one at the end."""
         async with self._drawing:
-            while len(self._aside) < self._settings.chunk_size and not self._source.at_end:
-                await self._source.read(self._settings.chunk_size - len(self._aside), self._admit)
+            size, at_once = self._settings.chunk_size, self._settings.reader.at_once
+            while (missing := size - len(self._aside)) > 0 and not self._source.at_end:
+                await self._source.read(min(missing, at_once), self._admit)
                 await asyncio.sleep(0)
-            size = min(self._settings.chunk_size, len(self._aside))
+            size = min(size, len(self._aside))
             return [self._aside.popleft() for _ in range(size)]
 
     def _admit(self, users: Sequence[User]) -> None:

@@ -13,17 +13,17 @@ from typing import Any, Final
 
 import attrs
 
-from blockusers import identifiers
 from blockusers.batch import Transact
 from blockusers.cancelling import no_foreign_cancellation
 from blockusers.controller import Slot
 from blockusers.errors import ClientClosed, QueueFull
 from blockusers.events import UsersSettled
+from blockusers.identifiers import INTERNATIONAL, Reader, mask
 from blockusers.ledger import Ledger
 from blockusers.models import Fault, Operation, Status
 from blockusers.observing import Observers, not_of_a_job
 from blockusers.pacing import Pace, Priority
-from blockusers.report import Outcome, User, named_by, written
+from blockusers.report import Outcome, User, identify, named_by, written
 from blockusers.retry import RetryPolicy
 from blockusers.turns import Turns
 
@@ -35,7 +35,7 @@ class _Entry:
     """One user to be blocked or unblocked, and all who asked for it."""
 
     operation: Operation
-    name: Any
+    user: User
     key: str
     coalescer: Coalescer
     callers: list[asyncio.Future[Outcome]] = attrs.field(factory=list[Any])
@@ -67,12 +67,14 @@ class Coalescer:
         turns: Turns,
         max_queued: int,
         observers: Observers | None = None,
+        reader: Reader = INTERNATIONAL,
     ) -> None:
         self.transact = transact
         self.retry = retry
         self.pace = pace
         self.turns = turns
         self.observers = observers or Observers()
+        self.reader = reader
         self._max_queued = max_queued
         self._calls_queued = 0
         self._queued: dict[_Entry, None] = {}
@@ -90,13 +92,12 @@ class Coalescer:
             QueueFull: Too many calls wait already.
             BlockUsersError: The request failed; each caller gets an error of its own.
         """
-        name = named_by(user)
         try:
-            key = identifiers.read(name).key
+            key = identify(user, self.reader).key
         except ValueError as error:
-            raise ValueError(f"{identifiers.mask(written(name))}: {error}") from None
+            raise ValueError(f"{mask(written(named_by(user)))}: {error}") from None
         caller: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        entry = self._enter(operation, name, key, caller)
+        entry = self._enter(operation, user, key, caller)
         try:
             return await caller
         except asyncio.CancelledError:
@@ -106,7 +107,7 @@ class Coalescer:
             raise
 
     def _enter(
-        self, operation: Operation, name: Any, key: str, caller: asyncio.Future[Outcome]
+        self, operation: Operation, user: User, key: str, caller: asyncio.Future[Outcome]
     ) -> _Entry:
         if self._calls_queued >= self._max_queued:
             raise QueueFull(
@@ -117,14 +118,14 @@ class Coalescer:
         if entry is not None and entry.operation is not operation:
             self._leave_queue(entry)
             self.turns.leave(entry, [key])
-            entry.answer(Outcome(entry.name, Status.FAILED, faults=(_SUPERSEDED,)))
+            entry.answer(Outcome(named_by(entry.user), Status.FAILED, faults=(_SUPERSEDED,)))
             entry = None
         self._calls_queued += 1
         # Behind a job that drew the user meanwhile, the same operation is another one.
         if entry is not None and self.turns.is_last(entry, key):
             entry.callers.append(caller)
             return entry
-        entry = self._latest[key] = _Entry(operation, name, key, self, [caller])
+        entry = self._latest[key] = _Entry(operation, user, key, self, [caller])
         self._queued[entry] = None
         if not self.turns.join(entry, [key]):
             self.ready(entry)
@@ -202,7 +203,7 @@ class _Request:
         self._coalescer = coalescer
         self._operation = operation
         self.entries: list[_Entry] = []
-        self._ledger = Ledger(operation, coalescer.retry.attempts)
+        self._ledger = Ledger(operation, coalescer.retry.attempts, coalescer.reader)
         self._to_send: list[int] = []
 
     async def run(self) -> None:
@@ -229,7 +230,7 @@ class _Request:
     async def _attempt(self, slot: Slot) -> None:
         if not self.entries:
             self.entries = self._coalescer.draw(self._operation, slot.max_users)
-            self._to_send = list(self._ledger.admit([entry.name for entry in self.entries]))
+            self._to_send = list(self._ledger.admit([entry.user for entry in self.entries]))
             if not self.entries:
                 raise _NobodyLeft
         chunk = self._to_send[: slot.max_users]

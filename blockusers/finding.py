@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 
-from blockusers import identifiers
+from blockusers.identifiers import INTERNATIONAL, Reader, same_person
 from blockusers.models import BlockedUser
-from blockusers.report import User, named_by
+from blockusers.report import User, identify
 from blockusers.sources import Source, Users
 
-_AT_A_TIME = 1000
 
-
-async def find(users: Users, walk: AsyncGenerator[BlockedUser]) -> dict[User, BlockedUser]:
+async def find(
+    users: Users, walk: AsyncGenerator[BlockedUser], reader: Reader = INTERNATIONAL
+) -> dict[User, BlockedUser]:
     """Return those of *users*, as given, that *walk* comes upon, each with its entry."""
     async with aclosing(walk):
-        wanted = _Wanted()
+        wanted = _Wanted(reader)
         source = Source(users)
         try:
             while not source.at_end:
-                await source.read(_AT_A_TIME, wanted.add)
+                await source.read(reader.at_once, wanted.add)
+                await asyncio.sleep(0)
         finally:
             await source.close()
         if source.error is not None:
@@ -37,7 +39,8 @@ async def find(users: Users, walk: AsyncGenerator[BlockedUser]) -> dict[User, Bl
 class _Wanted:
     """Who is looked for, by each key under which the list may hold them."""
 
-    def __init__(self) -> None:
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         self.order: list[User] = []
         self._by_key: dict[str, list[User]] = {}
         self._left: set[User] = set()
@@ -49,7 +52,7 @@ class _Wanted:
         """Look for *users*, too; what names nobody is on no list."""
         for user in users:
             with suppress(ValueError):
-                for key in identifiers.same_person(identifiers.read(named_by(user)).key):
+                for key in same_person(identify(user, self._reader).key):
                     self._by_key.setdefault(key, []).append(user)
                 self.order.append(user)
                 self._left.add(user)

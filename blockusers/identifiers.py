@@ -93,16 +93,28 @@ def read(user: object) -> Identifier:
         ValueError: The input is no user, or would reach a stranger; the message says how to mend
             it, and never repeats the input.
     """
+    if isinstance(user, str) and (plain := _PLAIN.fullmatch(user)):
+        return Identifier(plain[1], user)
+    found = tidy(user)
+    return found if isinstance(found, Identifier) else _read_number(found)
+
+
+def tidy(user: object) -> Identifier | str:
+    """Read a BSUID; of a number return digits, separators and `+`, all of them ASCII.
+
+    Raises:
+        ValueError: The input is no user, or a number that is damaged.
+    """
     if isinstance(user, int) and not isinstance(user, bool):
         user = _from_int(user)
     if not isinstance(user, str):
         raise ValueError(f"a user is a str or an int, not {type(user).__name__}")
-    if plain := _PLAIN.fullmatch(user):
-        return Identifier(plain[1], user)
     text = user.strip().translate(_UNSEEN).strip()
     if _LIKE_BSUID.fullmatch(text):
         return _read_bsuid(text)
-    return _read_number(text)
+    text = _plain_characters(text)
+    _refuse_damage(text)
+    return text
 
 
 _PLAIN_LINES: Final = re.compile(r"^\+?([1-9][0-9]{6,14})$", re.MULTILINE)
@@ -120,6 +132,24 @@ def read_plain(users: Sequence[object]) -> list[str] | None:
         return None
     keys: list[str] = _PLAIN_LINES.findall(lines)
     return keys if len(keys) == len(users) == lines.count("\n") + 1 else None
+
+
+class Reader:
+    """Reads users whose numbers have their country code."""
+
+    at_once: int = 1000
+    """So many are read in a time that nobody notices."""
+
+    def read(self, user: object) -> Identifier:
+        """Read one user; see the function `read`."""
+        return read(user)
+
+    def read_plain(self, users: Sequence[object]) -> list[str] | None:
+        """Read many at once, if they are plain; see the function `read_plain`."""
+        return read_plain(users)
+
+
+INTERNATIONAL: Final = Reader()
 
 
 def _from_int(number: int) -> str:
@@ -141,12 +171,37 @@ def _read_bsuid(text: str) -> Identifier:
 
 
 def _read_number(text: str) -> Identifier:
-    text = _plain_characters(text)
-    _refuse_strangers(text)
+    _refuse_national(text)
     plus = "+" if text.startswith("+") else ""
-    digits = text.removeprefix("+").translate(_SEPARATORS)
-    _refuse_what_is_no_number(digits)
+    digits = digits_of(text)
+    if digits.startswith("00"):
+        raise ValueError("starts with 00, which is dialled, not sent; write + instead of 00")
+    if digits.startswith("0"):
+        raise ValueError(
+            "starts with 0, and no country code does;"
+            " write + and the country code instead of the leading 0"
+        )
+    check_length(digits)
     return Identifier(digits, plus + digits)
+
+
+def digits_of(text: str) -> str:
+    """Return the digits of a tidy number.
+
+    Raises:
+        ValueError: There is something else in it.
+    """
+    digits = text.removeprefix("+").translate(_SEPARATORS)
+    for char in digits:
+        if not "0" <= char <= "9":
+            raise ValueError(f"{_describe(char)} does not belong in a phone number")
+    return digits
+
+
+def check_length(digits: str) -> None:
+    """Raise ValueError if no number with its country code has so many digits."""
+    if not 7 <= len(digits) <= 15:
+        raise ValueError(f"has {len(digits)} digits; a number with its country code has 7 to 15")
 
 
 def _plain_characters(text: str) -> str:
@@ -160,8 +215,8 @@ def _plain_characters(text: str) -> str:
     )
 
 
-def _refuse_strangers(text: str) -> None:
-    """Refuse what has enough digits but, with its punctuation dropped, names somebody else."""
+def _refuse_damage(text: str) -> None:
+    """Refuse what has enough digits, but is a part of a number, or more than one."""
     if _FLOAT.fullmatch(text.lower().removeprefix("+")) or text.endswith(".0"):
         raise ValueError(
             "looks like a spreadsheet's decimal number; format that column as text"
@@ -173,7 +228,15 @@ def _refuse_strangers(text: str) -> None:
             f"starts with {start[0]!r}: what stood before it is missing, or a spreadsheet"
             " has subtracted; write + and the country code first"
         )
-    if start.startswith(("(", "[")):
+    *before, last = (len(part.removeprefix("+").translate(_SEPARATORS)) for part in text.split("/"))
+    # What stands before a slash is a country and an area code, of eight digits at most.
+    if max(before, default=0) > 8 or sum(length >= 7 for length in (*before, last)) > 1:
+        raise ValueError("looks like two numbers in one; hand them in one by one")
+
+
+def _refuse_national(text: str) -> None:
+    """Refuse what, with its brackets dropped, names somebody in another country."""
+    if text.removeprefix("+").startswith(("(", "[")):
         raise ValueError(
             "starts with a bracket, where the country code belongs;"
             " write that in front, such as +1 (650) 555-1234"
@@ -183,25 +246,6 @@ def _refuse_strangers(text: str) -> None:
             "has a 0 at the start of a bracket, which is dialled only inside the country;"
             " leave that 0 out, or the brackets where it belongs to the number (Italy)"
         )
-    *before, last = (len(part.removeprefix("+").translate(_SEPARATORS)) for part in text.split("/"))
-    # What stands before a slash is a country and an area code, of eight digits at most.
-    if max(before, default=0) > 8 or sum(length >= 7 for length in (*before, last)) > 1:
-        raise ValueError("looks like two numbers in one; hand them in one by one")
-
-
-def _refuse_what_is_no_number(digits: str) -> None:
-    for char in digits:
-        if not "0" <= char <= "9":
-            raise ValueError(f"{_describe(char)} does not belong in a phone number")
-    if digits.startswith("00"):
-        raise ValueError("starts with 00, which is dialled, not sent; write + instead of 00")
-    if digits.startswith("0"):
-        raise ValueError(
-            "starts with 0, and no country code does;"
-            " write + and the country code instead of the leading 0"
-        )
-    if not 7 <= len(digits) <= 15:
-        raise ValueError(f"has {len(digits)} digits; a number with its country code has 7 to 15")
 
 
 def _describe(char: str) -> str:

@@ -14,18 +14,27 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from blockusers import identifiers
 from blockusers.errors import ApiError, ClientClosed, RateLimited, TransportError
-from blockusers.identifiers import Identifiers
+from blockusers.identifiers import INTERNATIONAL, Identifiers, Reader
 from blockusers.models import Fault, Operation, Reaction, Status, known
-from blockusers.report import Outcomes, Report, Tally, User, Verdict, Verdicts, named_by
+from blockusers.report import (
+    Outcomes,
+    Report,
+    Tally,
+    User,
+    Verdict,
+    Verdicts,
+    identify,
+    named_by,
+)
 
 
 class Ledger:
     """The books of one job: who was handed in, and what each answer said."""
 
-    def __init__(self, operation: Operation, attempts: int) -> None:
+    def __init__(self, operation: Operation, attempts: int, reader: Reader = INTERNATIONAL) -> None:
         self.operation = operation
+        self._reader = reader
         self.pool: list[int] = []
         """Those that failed for a passing reason, to be sent again."""
         self.news: list[int] = []
@@ -48,17 +57,18 @@ class Ledger:
     def admit(self, users: Sequence[User]) -> Sequence[int]:
         """Enter users; return the places of those to be sent: no repeats, nothing refused."""
         named = users if _all_text(users) else [named_by(user) for user in users]
-        keys = identifiers.read_plain(named)
+        keys = self._reader.read_plain(named)
         if keys is not None:
             distinct = set(keys)
             if len(distinct) == len(keys) and self._known.isdisjoint(distinct):
                 self._known |= distinct
                 return self._enter(named, keys, named)
-        return [place for name in named for place in self._admit_one(name)]
+        return [place for user in users for place in self._admit_one(user)]
 
-    def _admit_one(self, name: object) -> Iterable[int]:
+    def _admit_one(self, user: User) -> Iterable[int]:
+        name = named_by(user)
         try:
-            key, wire = identifiers.read(name)
+            key, wire = identify(user, self._reader)
         except ValueError as error:
             (place,) = self._enter([name], [""], [""])
             fault = Fault(None, str(error))
@@ -175,6 +185,8 @@ class Ledger:
             requests=self._requests,
             rate_limited=self._rate_limited,
             elapsed=elapsed,
+            keys=self._keys,
+            reader=self._reader,
         )
 
 

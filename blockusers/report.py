@@ -15,6 +15,7 @@ import attrs
 
 from blockusers import identifiers
 from blockusers.errors import BlockUsersError
+from blockusers.identifiers import INTERNATIONAL, Identifier, Reader
 from blockusers.models import BlockedUser, Fault, Operation, Status
 
 
@@ -95,6 +96,16 @@ def named_by(user: object) -> object:
     if isinstance(user, BlockedUser):
         return user.wa_id or user.user_id
     return user
+
+
+def identify(user: object, reader: Reader = INTERNATIONAL) -> Identifier:
+    """Read a user; whom the server has named is known by the whole number.
+
+    Raises:
+        ValueError: It names nobody, or may be two.
+    """
+    reader = INTERNATIONAL if isinstance(user, BlockedUser) else reader
+    return reader.read(named_by(user))
 
 
 class Verdict(NamedTuple):
@@ -212,6 +223,10 @@ class Report:
     """How many of them the server refused for its rate limit."""
     elapsed: float = 0.0
     """Seconds that the job took."""
+    _keys: Sequence[str] = attrs.field(alias="keys", default=(), kw_only=True, eq=False)
+    """Who is meant by each input, where that is known; empty for what was refused."""
+    _reader: Reader = attrs.field(alias="reader", default=INTERNATIONAL, kw_only=True, eq=False)
+    """Reads other spellings."""
 
     @cached_property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -258,16 +273,15 @@ class Report:
         Raises:
             KeyError: The user was not handed in.
         """
-        named = named_by(user)
         try:
-            place = self._places[_name_key(named)]
+            place = self._places[self._key_of(user)]
         except KeyError:
-            raise KeyError(identifiers.mask(written(named))) from None
+            raise KeyError(identifiers.mask(written(named_by(user)))) from None
         (outcome,) = self._outcomes.at((place,))
         return outcome
 
     def __contains__(self, user: object) -> bool:
-        return _name_key(named_by(user)) in self._places
+        return self._key_of(user) in self._places
 
     def __len__(self) -> int:
         return len(self._outcomes)
@@ -296,14 +310,21 @@ class Report:
     @cached_property
     def _places(self) -> dict[object, int]:
         inputs = self._outcomes.inputs
-        return {_name_key(name): place for place, name in enumerate(inputs)}
+        keys = self._keys or map(self._key_of, inputs)
+        return {
+            key or _refused(name): place
+            for place, (name, key) in enumerate(zip(inputs, keys, strict=True))
+        }
+
+    def _key_of(self, user: object) -> object:
+        try:
+            return identify(user, self._reader).key
+        except ValueError:
+            return _refused(named_by(user))
 
 
-def _name_key(named: object) -> object:
-    try:
-        return identifiers.read(named).key
-    except ValueError:
-        return ("refused", type(named).__name__, written(named))
+def _refused(name: object) -> object:
+    return ("refused", type(name).__name__, written(name))
 
 
 @attrs.define(slots=False)

@@ -7,6 +7,7 @@ the list that is wanted looks wrong.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
@@ -15,8 +16,17 @@ import attrs
 
 from blockusers import identifiers
 from blockusers.errors import BlockUsersError
+from blockusers.identifiers import INTERNATIONAL, Reader
 from blockusers.models import BlockedUser, Fault, Operation, Status
-from blockusers.report import Outcome, PartialFailure, Report, User, named_by, written
+from blockusers.report import (
+    Outcome,
+    PartialFailure,
+    Report,
+    User,
+    identify,
+    named_by,
+    written,
+)
 from blockusers.sources import Source, Users
 
 _TAIL = 7
@@ -93,9 +103,10 @@ async def sync(
     unblock: Job,
     dry_run: bool,
     max_removals: int | None,
+    reader: Reader = INTERNATIONAL,
 ) -> SyncReport:
     """Make the blocklist equal to *users*; see `Client.sync`."""
-    wanted = await _read(users)
+    wanted = await _read(users, reader)
     listed = await snapshot()
     plan = wanted.compare(listed)
     permitted = math.ceil(len(listed) / 10) if max_removals is None else max_removals
@@ -108,11 +119,12 @@ async def sync(
     return attrs.evolve(plan, removed=removed, added=await block(plan.to_add))
 
 
-async def _read(users: Users) -> _Wanted:
-    source, wanted = Source(users), _Wanted()
+async def _read(users: Users, reader: Reader) -> _Wanted:
+    source, wanted = Source(users), _Wanted(reader)
     try:
         while not source.at_end:
-            await source.read(1000, wanted.add)
+            await source.read(reader.at_once, wanted.add)
+            await asyncio.sleep(0)
     finally:
         await source.close()
     if source.error is not None:
@@ -128,7 +140,8 @@ async def _read(users: Users) -> _Wanted:
 class _Wanted:
     """The users that shall be blocked."""
 
-    def __init__(self) -> None:
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         self.by_key: dict[str, User] = {}
         self._refused: list[Outcome] = []
         self._tails: set[str] = set()
@@ -138,7 +151,7 @@ class _Wanted:
         for user in users:
             name = named_by(user)
             try:
-                self.by_key.setdefault(identifiers.read(name).key, user)
+                self.by_key.setdefault(identify(user, self._reader).key, user)
             except ValueError as error:
                 fault = Fault(None, str(error))
                 self._refused.append(Outcome(name, Status.FAILED, faults=(fault,)))

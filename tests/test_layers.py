@@ -19,6 +19,7 @@ LAYERS = (
     "checks",
     "controller",
     "identifiers",
+    "national",
     "models",
     "errors",
     "report",

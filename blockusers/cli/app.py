@@ -13,13 +13,12 @@ import typer
 from rich.console import Console
 
 import blockusers
-from blockusers import identifiers
 from blockusers.cli import helps, process
 from blockusers.cli.access import NO_TOKEN_HERE, open_account
 from blockusers.cli.demo import Tour
 from blockusers.cli.equalize import equalize
 from blockusers.cli.files import Entry
-from blockusers.cli.job import Ending, Job, gather, sift
+from blockusers.cli.job import Ending, Job, gather, reader_of, sift
 from blockusers.cli.output import Output, open_output
 from blockusers.cli.process import leaving_reader, plain_words
 from blockusers.cli.screen import Screen
@@ -27,6 +26,7 @@ from blockusers.cli.serve import serve
 from blockusers.cli.summary import as_json as to_json
 from blockusers.cli.summary import count, sum_up
 from blockusers.client import Client
+from blockusers.identifiers import Reader
 from blockusers.models import Account, BlockedUser, Operation
 from blockusers.sandbox import Rules
 
@@ -42,6 +42,14 @@ app = typer.Typer(
 def _refuse_token(value: str | None) -> None:
     if value is not None:
         raise typer.BadParameter(NO_TOKEN_HERE)
+
+
+def _check_region(value: str | None) -> str | None:
+    try:
+        reader_of(value)
+    except (ValueError, ModuleNotFoundError) as error:
+        raise typer.BadParameter(str(error).removeprefix("region: ")) from None
+    return value
 
 
 def _show_version(value: bool) -> None:  # noqa: FBT001  # Typer calls it so
@@ -69,6 +77,16 @@ _File: TypeAlias = Annotated[
 _Column: TypeAlias = Annotated[
     str | None,
     typer.Option("--column", "-c", help="The column of the file: its name, or its number from 1."),
+]
+_Region: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--region",
+        "-r",
+        metavar="XX",
+        callback=_check_region,
+        help="Read national numbers of this country, too, such as BR.",
+    ),
 ]
 _Output: TypeAlias = Annotated[
     Path | None,
@@ -124,6 +142,7 @@ def _job_command(operation: Operation) -> Callable[..., None]:
         users: _Users = None,
         file: _File = None,
         column: _Column = None,
+        region: _Region = None,
         output: _Output = None,
         sandbox: _Sandbox = False,
         token_file: _TokenFile = None,
@@ -134,16 +153,18 @@ def _job_command(operation: Operation) -> Callable[..., None]:
     ) -> None:
         screen = Screen(quiet=quiet)
         with plain_words(debug=debug):
-            reading = gather(users or (), file, column)
+            reading, reader = gather(users or (), file, column), reader_of(region)
             with ExitStack() as stack:
-                book = stack.enter_context(open_output(output, operation)) if output else None
-                inputs = sift(reading, book.done if book else frozenset())
+                book: Output | None = None
+                if output is not None:
+                    book = stack.enter_context(open_output(output, operation, reader))
+                inputs = sift(reading, reader, book.done if book else frozenset())
                 screen.complain(inputs.complaints)
                 if sandbox:
                     screen.say("on a sandbox, nobody is reached", "dim")
                 account = stack.enter_context(open_account(sandbox=sandbox, token_file=token_file))
                 meter = stack.enter_context(screen.meter(inputs.distinct))
-                ending = Job(operation, inputs, meter, book).run(account)
+                ending = Job(operation, inputs, meter, book, region).run(account)
             _conclude(ending, screen, book, as_json=as_json)
 
     return command
@@ -169,6 +190,7 @@ def _sync(
         typer.Argument(metavar="FILE", help="All who shall be blocked: lines, CSV or JSON Lines."),
     ],
     column: _Column = None,
+    region: _Region = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what there is to do.")
     ] = False,
@@ -192,7 +214,13 @@ def _sync(
         names = [entry.value for entry in reading.entries]
         with open_account(sandbox=sandbox, token_file=token_file) as account:
             work = equalize(
-                account, names, screen, dry_run=dry_run, max_removals=max_removals, yes=yes
+                account,
+                names,
+                screen,
+                region=region,
+                dry_run=dry_run,
+                max_removals=max_removals,
+                yes=yes,
             )
             done = process.run(work)
         raise typer.Exit(process.ALL_DONE if done else process.SOME_NOT)
@@ -237,6 +265,7 @@ def check(
     users: _Users = None,
     file: _File = None,
     column: _Column = None,
+    region: _Region = None,
     listed: Annotated[
         bool, typer.Option("--listed", help="Look up on the blocklist who is blocked, too.")
     ] = False,
@@ -247,26 +276,26 @@ def check(
 ) -> None:
     """Say how each user is read, or why it is refused."""
     with plain_words(debug=debug), leaving_reader():
-        reading = gather(users or (), file, column)
+        reading, reader = gather(users or (), file, column), reader_of(region)
         Screen().complain(reading.complaints)
         blocked: Container[str] | None = None
         if listed:
             names = [entry.value for entry in reading.entries]
             with open_account(sandbox=sandbox, token_file=token_file) as account:
-                blocked = process.run(_find_blocked(account, names))
-        refused = sum(not _check(entry, blocked) for entry in reading.entries)
+                blocked = process.run(_find_blocked(account, names, region))
+        refused = sum(not _check(entry, reader, blocked) for entry in reading.entries)
         raise typer.Exit(process.SOME_NOT if refused or reading.complaints else process.ALL_DONE)
 
 
-async def _find_blocked(account: Account, names: list[str]) -> Container[str]:
-    async with Client(account) as client:
+async def _find_blocked(account: Account, names: list[str], region: str | None) -> Container[str]:
+    async with Client(account, region=region) as client:
         return {str(name) for name in await client.find(names)}
 
 
-def _check(entry: Entry, blocked: Container[str] | None) -> bool:
+def _check(entry: Entry, reader: Reader, blocked: Container[str] | None) -> bool:
     """Print how *entry* is read, and whether it is blocked; return whether it names a user."""
     try:
-        found = identifiers.read(entry.value)
+        found = reader.read(entry.value)
     except ValueError as error:
         typer.echo(f"{entry.value}: refused: {error}")
         return False

@@ -22,6 +22,7 @@ async def equalize(
     names: Sequence[User],
     screen: Screen,
     *,
+    region: str | None,
     dry_run: bool,
     max_removals: int | None,
     yes: bool,
@@ -31,7 +32,7 @@ async def equalize(
     Raises:
         UsageError: *names* is no list to go by, or there is nobody to ask.
     """
-    async with Client(account) as client:
+    async with Client(account, region=region) as client:
         try:
             plan = await client.sync(names, dry_run=True, max_removals=max_removals)
         except ValueError as error:

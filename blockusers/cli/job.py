@@ -9,15 +9,15 @@ from typing import Any
 
 import attrs
 
-from blockusers import identifiers
 from blockusers.cli import process
 from blockusers.cli.files import Entry, Reading, read_file
 from blockusers.cli.output import Output
 from blockusers.cli.process import Interrupted, UsageError
 from blockusers.cli.screen import Meter
 from blockusers.client import Client
-from blockusers.identifiers import mask
+from blockusers.identifiers import INTERNATIONAL, Reader, mask
 from blockusers.models import Account, Operation
+from blockusers.national import NationalReader
 from blockusers.report import Incomplete, Outcome, Report
 
 
@@ -59,13 +59,18 @@ def gather(users: Iterable[str], file: Path | None, column: str | None) -> Readi
     return Reading([*arguments, *reading.entries], reading.complaints)
 
 
-def sift(reading: Reading, done: frozenset[str] = frozenset()) -> Inputs:
+def reader_of(region: str | None) -> Reader:
+    """Return what reads users: with national spellings, if a region is named."""
+    return INTERNATIONAL if region is None else NationalReader(region)
+
+
+def sift(reading: Reading, reader: Reader, done: frozenset[str] = frozenset()) -> Inputs:
     """Leave out who is done, and see whom the library will refuse."""
     users, keys, complaints = list[Any](), set[str](), [*reading.complaints]
     refused = 0
     for value, where in reading.entries:
         try:
-            key = identifiers.read(value).key
+            key = reader.read(value).key
         except ValueError as error:
             complaints.append(f"{where}: {mask(str(value))} {error}")
             refused += 1
@@ -112,6 +117,7 @@ class Job:
     inputs: Inputs
     meter: Meter
     output: Output | None = None
+    region: str | None = None
     _settled: list[Outcome] = attrs.field(factory=list[Outcome], init=False)
 
     def run(self, account: Account) -> Ending:
@@ -131,7 +137,7 @@ class Job:
             return Ending(report, self.inputs, interrupted=True)
 
     async def _send(self, account: Account) -> Report:
-        async with Client(account) as client:
+        async with Client(account, region=self.region) as client:
             self.meter.watch(client.pace)
             send = client.block if self.operation is Operation.BLOCK else client.unblock
             return await send(self.inputs.users, on_settled=self._note)

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import orjson
 
-from blockusers import identifiers
 from blockusers.cli.process import UsageError
+from blockusers.identifiers import INTERNATIONAL, Reader
 from blockusers.models import Operation
 from blockusers.report import Outcome
 
@@ -43,7 +43,9 @@ _JSON_ENDINGS: Final = {".jsonl", ".ndjson"}
 
 
 @contextlib.contextmanager
-def open_output(path: Path, operation: Operation) -> Iterator[Output]:
+def open_output(
+    path: Path, operation: Operation, reader: Reader = INTERNATIONAL
+) -> Iterator[Output]:
     """Open an output file, to go on with what is in it; only its owner can read it.
 
     Raises:
@@ -54,16 +56,17 @@ def open_output(path: Path, operation: Operation) -> Iterator[Output]:
             file = stack.enter_context(open(path, "a+b", buffering=0, opener=_open_private))
         except OSError as error:
             raise UsageError(f"--output {path}: {error.strerror}") from None
-        yield Output(path, operation, file)
+        yield Output(path, operation, file, reader)
 
 
 class Output:
     """An open output file."""
 
-    def __init__(self, path: Path, operation: Operation, file: FileIO) -> None:
+    def __init__(self, path: Path, operation: Operation, file: FileIO, reader: Reader) -> None:
         self.path = path
         self._operation = operation
         self._file = file
+        self._reader = reader
         self._is_json = path.suffix.lower() in _JSON_ENDINGS
         self.done = self._go_on()
         """The keys of the users for whom there is nothing left to do."""
@@ -102,10 +105,16 @@ class Output:
             raise UsageError(f"--output {self.path}: a line in it is broken: {error}") from None
 
     def _done_in(self, text: str) -> Iterator[str]:
-        last = {_key(row.get("input")): row for row in self._rows(text)}
+        last = {self._key(row.get("input")): row for row in self._rows(text)}
         for key, row in last.items():
             if key and (row.get("status"), row.get("message")) == ("done", PAST[self._operation]):
                 yield key
+
+    def _key(self, text: object) -> str:
+        try:
+            return self._reader.read(text).key
+        except ValueError:
+            return ""
 
     def _rows(self, text: str) -> Iterable[dict[str, Any]]:
         if self._is_json:
@@ -115,13 +124,6 @@ class Output:
 
 def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _key(text: object) -> str:
-    try:
-        return identifiers.read(text).key
-    except ValueError:
-        return ""
 
 
 def _as_json(rows: Iterable[dict[str, Any]]) -> bytes:

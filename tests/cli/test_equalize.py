@@ -120,3 +120,13 @@ def test_what_fails(command: Any, file: Path) -> None:
     refused = command("sync", file, "--yes")
     assert refused.code == 1
     assert "refused: 0151" in refused.stderr
+
+
+def test_national_spellings(command: Any, sandbox: Sandbox, tmp_path: Path) -> None:
+    """With a region, a national spelling keeps on the list whom it names."""
+    sandbox.block("5511912345678")
+    file = tmp_path / "wanted.txt"
+    file.write_text("(11) 91234-5678\n")
+
+    assert command("sync", file, "--region", "BR", "--yes").code == 0
+    assert sandbox.blocklist() == {"5511912345678"}

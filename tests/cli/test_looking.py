@@ -103,3 +103,21 @@ def test_checks_who_is_blocked(command: Any, sandbox: Sandbox) -> None:
     ]
     assert "refused" in ran.lines[2]
     assert command("check", ANN).lines == [f"{ANN}: phone number {ANN}"]
+
+
+def test_checks_national_spellings(command: Any, sandbox: Sandbox) -> None:
+    """With a region they are read, and found on the list."""
+    sandbox.block("5511912345678")
+    ran = command("check", "--listed", "--region", "BR", "(11) 91234-5678", "91234-5678")
+
+    assert ran.code == 1
+    assert ran.lines[0] == "(11) 91234-5678: phone number +5511912345678, blocked"
+    assert ran.lines[1].startswith("91234-5678: refused: is no possible number, neither in BR")
+
+
+def test_no_such_region(command: Any) -> None:
+    """The usage error says what a region looks like."""
+    ran = command("check", "--region", "Brazil", ANN)
+
+    assert ran.code == 2
+    assert "must be the two letters of a country" in ran.stderr

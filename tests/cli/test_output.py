@@ -177,3 +177,13 @@ def test_takes_its_own_output_as_input(command: Any, tmp_path: Path) -> None:
 
     assert ran.code == 0
     assert [r["message"] for r in rows(path)] == ["blocked", "blocked", "unblocked", "unblocked"]
+
+
+def test_goes_on_with_national_spellings(command: Any, sandbox: Sandbox, path: Path) -> None:
+    """What was read with a region is read so again."""
+    command("block", "(11) 91234-5678", "-o", path, "--region", "BR")
+    ran = command("block", "011 91234-5678", "+5511912345679", "-o", path, "-r", "br")
+
+    assert sandbox.blocklist() == {"5511912345678", "5511912345679"}
+    assert len(sandbox.requests) == 2
+    assert "2 inputs = 1 done before + 0 repeats + 1 user\n" in ran.stderr
