@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from types import TracebackType
 from typing import Self
@@ -94,6 +95,7 @@ class Client:
         self._session = Session(account, session=session, request_timeout=request_timeout)
         self._drain_timeout = drain_timeout
         self._closing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._observers = Observers(account.phone_number_id, self._session.url, (log, *observers))
         self._batcher = Batcher(
             self._update,
@@ -126,7 +128,13 @@ class Client:
         return self._pace
 
     async def open(self) -> Self:
-        """Get ready for requests; the same as entering `async with`."""
+        """Get ready for requests; the same as entering `async with`.
+
+        Raises:
+            ClientClosed: It is open already, on another event loop.
+        """
+        self._check_loop()
+        self._loop = asyncio.get_running_loop()
         await self._session.open()
         self._closing = False
         self._observers.pace_changed(self._pace.state, self._pace.state)
@@ -137,11 +145,12 @@ class Client:
         """Answer the single calls that wait, then close the session, unless it is a borrowed one.
 
         The same as leaving `async with` normally. Calls that are not answered within
-        `drain_timeout` raise `ClientClosed`.
+        `drain_timeout` raise `ClientClosed`. To close a client that is closed does nothing.
         """
         await self._close(self._drain_timeout)
 
     async def _close(self, drain_timeout: float) -> None:
+        self._check_loop()
         self._closing = True
         try:
             await self._coalescer.close(drain_timeout)
@@ -359,6 +368,14 @@ class Client:
             raise ClientClosed(
                 "the client is not open: use it inside `async with Client(…) as client:`,"
                 " or between `await client.open()` and `await client.close()`"
+            )
+        self._check_loop()
+
+    def _check_loop(self) -> None:
+        if self._session.is_open and asyncio.get_running_loop() is not self._loop:
+            raise ClientClosed(
+                "the client was opened on another event loop: make one for each loop (each"
+                " `asyncio.run` has its own, and so has each thread), or open it in here"
             )
 
     async def _update(self, operation: Operation, users: Identifiers) -> Verdicts:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import aiohttp
 import attrs
@@ -683,6 +683,45 @@ async def test_nothing_is_left(sandbox: Sandbox) -> None:
 
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.block(numbers(1)),
+        lambda client: client.block_one(number(1)),
+        lambda client: client.snapshot(),
+        lambda client: client.sync(numbers(1)),
+        lambda client: client.open(),
+        lambda client: client.close(),
+    ],
+    ids=["block", "block_one", "snapshot", "sync", "open", "close"],
+)
+def test_two_loops(sandbox: Sandbox, call: Callable[[Client], Awaitable[object]]) -> None:
+    """A client that is open on one event loop cannot be used on another, and says so."""
+
+    async def use(client: Client) -> object:
+        return await call(client)
+
+    client = client_of(sandbox)
+    with asyncio.Runner() as home, asyncio.Runner() as abroad:
+        home.run(client.open())
+        with pytest.raises(ClientClosed, match="opened on another event loop"):
+            abroad.run(use(client))
+        home.run(use(client))
+        home.run(client.close())
+
+
+def test_one_loop_after_the_other(sandbox: Sandbox) -> None:
+    """A client that was closed can be opened on another event loop, with the same pace."""
+    client = client_of(sandbox, pace=None)
+
+    async def use() -> Report:
+        async with client:
+            return await client.block(numbers(25))
+
+    for _ in range(2):
+        assert len(asyncio.run(use()).succeeded) == 25
 
 
 @pytest.mark.parametrize("call", ["block", "block_one", "snapshot"])
