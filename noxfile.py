@@ -9,7 +9,7 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "typing", "tests", "lowest", "wheel"]
+nox.options.sessions = ["lint", "typing", "tests", "lowest", "neighbours", "wheel"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
@@ -42,7 +42,7 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests and check that they reach every branch."""
     # Editable, so that the measured files are those that are looked at.
-    session.install("-e", ALL_EXTRAS, *group("tests"))
+    session.install("-e", ALL_EXTRAS, *group("tests"), *group("examples"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     if not session.posargs:
@@ -59,13 +59,24 @@ def lowest(session: nox.Session) -> None:
     oldest = [text.replace(">=", "==") for text in requirements]
     # In one go, for what the tests need may depend on what we need.
     session.install("-e", ALL_EXTRAS, *group("tests"), *oldest)
-    session.run("python", "-m", "pytest", *session.posargs)
+    # The examples' frameworks want newer ones.
+    session.run("python", "-m", "pytest", "--ignore=tests/test_examples.py", *session.posargs)
+
+
+@nox.session
+def neighbours(session: nox.Session) -> None:
+    """Install the package beside the newest bot frameworks that bring an aiohttp of their own."""
+    session.install(".", "aiogram", "discord.py")
+    session.run("python", "-m", "pip", "check")
+    session.run(
+        "python", "-c", "import aiogram, discord; from blockusers import Client"
+    )
 
 
 @nox.session(python=OLDEST, default=False)
 def uvloop(session: nox.Session) -> None:
     """Run the tests on uvloop."""
-    session.install("-e", ALL_EXTRAS, *group("tests"), "uvloop")
+    session.install("-e", ALL_EXTRAS, *group("tests"), *group("examples"), "uvloop")
     session.run("python", "-m", "pytest", *session.posargs, env={"TEST_LOOP": "uvloop"})
 
 

@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
 
 from blockusers.sandbox import Rules, Sandbox
-from examples.moderation_bot import make_app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -87,17 +85,3 @@ def test_thin_wrapper() -> None:
     )
 
     assert f"<!-- thin wrapper -->\n{done.stdout}<!-- end -->" in README
-
-
-async def test_moderation_bot(sandbox: Sandbox) -> None:
-    """The bot blocks who sends spam, lets others be, and survives who cannot be blocked."""
-    async with TestClient(TestServer(make_app())) as browser:
-        for sender, text, answer in [
-            ("16505551234", "Free money!", "blocked"),
-            ("16505559876", "Hello", "welcome"),
-            ("1650555131047", "FREE MONEY", "not blocked"),
-        ]:
-            response = await browser.post("/webhook", json={"from": sender, "text": text})
-            assert await response.text() == answer
-
-    assert sandbox.blocklist() == {"16505551234"}

@@ -1,15 +1,16 @@
-"""A webhook that blocks spammers as their messages come in.
+"""A webhook on aiohttp that blocks spammers as their messages come in.
 
 Meta lets you block a person only within 24 hours of their last message, so the handler of that
 message is the place for it.  Run it, then post a message to it:
 
-    WHATSAPP_PHONE_NUMBER_ID=… WHATSAPP_ACCESS_TOKEN=… python examples/moderation_bot.py
+    WHATSAPP_PHONE_NUMBER_ID=… WHATSAPP_ACCESS_TOKEN=… python examples/aiohttp_service.py
     curl localhost:8080/webhook --data '{"from": "16505551234", "text": "FREE MONEY"}'
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -50,4 +51,4 @@ def make_app() -> web.Application:
 
 
 if __name__ == "__main__":
-    web.run_app(make_app(), port=8080)
+    web.run_app(make_app(), port=int(os.environ.get("PORT", "8080")))
