@@ -68,9 +68,7 @@ def neighbours(session: nox.Session) -> None:
     """Install the package beside the newest bot frameworks that bring an aiohttp of their own."""
     session.install(".", "aiogram", "discord.py")
     session.run("python", "-m", "pip", "check")
-    session.run(
-        "python", "-c", "import aiogram, discord; from blockusers import Client"
-    )
+    session.run("python", "-c", "import aiogram, discord; from blockusers import Client")
 
 
 @nox.session(python=OLDEST, default=False)

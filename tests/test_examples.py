@@ -261,3 +261,12 @@ async def test_nightly(sandbox: Sandbox, tmp_path: Path) -> None:
     async with running(sandbox, "nightly.py", numbers) as process:
         assert await process.wait() == 1
     assert numbers.read_text() == f"{NEVER_WROTE}\n0151 234567\n"
+
+
+async def test_without_it(sandbox: Sandbox) -> None:
+    """The README's table of what goes wrong without the library is what the example prints."""
+    async with running(sandbox, "without_it.py") as process:
+        output, _ = await process.communicate()
+
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    assert f"<!-- without it -->\n{output.decode()}<!-- end -->" in readme

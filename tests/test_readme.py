@@ -72,16 +72,3 @@ def test_first_example(sandbox: Sandbox, tmp_path: Path) -> None:
     assert second.startswith("0151 2345678 starts with 0")
     assert listed == ["blocked: 16505551234", "blocked: 16505551235"]
     assert not sandbox.blocklist()
-
-
-def test_thin_wrapper() -> None:
-    """The table of what a thin wrapper loses is what the example prints."""
-    done = subprocess.run(
-        [sys.executable, ROOT / "examples" / "thin_wrapper.py"],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=True,
-    )
-
-    assert f"<!-- thin wrapper -->\n{done.stdout}<!-- end -->" in README
