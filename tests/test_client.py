@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import threading
 import traceback
@@ -726,22 +727,29 @@ def test_one_loop_after_the_other(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("call", ["block", "block_one", "snapshot"])
 async def test_cancelled_at_any_moment(sandbox: Sandbox, call: str) -> None:
-    """Wherever a call is cancelled, it leaves no task, no slot and no user taken."""
-    async with client_of(sandbox, pace=FixedPace(2), request_timeout=0.2) as client:
+    """Wherever a call is cancelled, it leaves no task, no connection, no slot and no user taken."""
+    arguments = {"block": [numbers(25)], "block_one": [number(1)], "snapshot": []}[call]
+    settings = {"pace": FixedPace(2), "request_timeout": 0.2}
+    async with (
+        aiohttp.ClientSession() as session,
+        client_of(sandbox, session=session, **settings) as client,
+    ):
         before = asyncio.all_tasks()
-        arguments = {"block": [numbers(25)], "block_one": [number(1)], "snapshot": []}[call]
-        for moment in range(40):
+        for moment in itertools.count():
             task = asyncio.create_task(getattr(client, call)(*arguments))
             for _ in range(moment):
                 await asyncio.sleep(0)
-            task.cancel()
+            if not task.cancel():
+                break
             await asyncio.gather(task, return_exceptions=True)
+            assert client.pace.state.in_flight == 0
         async with asyncio.timeout(10):
             assert len((await client.unblock(numbers(25))).succeeded) == 25
             assert (await client.block_one(number(1))).ok
 
-        assert client.pace.state.in_flight == 0
+        assert moment > 10
         assert asyncio.all_tasks() == before
+        assert not session.connector._acquired
 
 
 async def test_failing_sibling(sandbox: Sandbox, client: Client) -> None:
