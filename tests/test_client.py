@@ -742,12 +742,12 @@ async def test_cancelled_at_any_moment(sandbox: Sandbox, call: str) -> None:
             if not task.cancel():
                 break
             await asyncio.gather(task, return_exceptions=True)
-            assert client.pace.state.in_flight == 0
         async with asyncio.timeout(10):
             assert len((await client.unblock(numbers(25))).succeeded) == 25
             assert (await client.block_one(number(1))).ok
 
-        assert moment > 10
+        assert moment > 5
+        assert client.pace.state.in_flight == 0
         assert asyncio.all_tasks() == before
         assert not session.connector._acquired
 
