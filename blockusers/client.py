@@ -112,6 +112,7 @@ class Client:
             pace=self._pace,
             turns=turns,
             max_queued=max_queued,
+            chunk_size=chunk_size,
             observers=self._observers,
             reader=self._reader,
         )

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final
 
 import attrs
 
 from blockusers.batch import Transact
 from blockusers.cancelling import no_foreign_cancellation
-from blockusers.controller import Slot
+from blockusers.controller import LARGEST_REQUEST, Slot
 from blockusers.errors import ClientClosed, QueueFull
 from blockusers.events import UsersSettled
 from blockusers.identifiers import INTERNATIONAL, Reader, mask
@@ -38,7 +39,7 @@ class _Entry:
     user: User
     key: str
     coalescer: Coalescer
-    callers: list[asyncio.Future[Outcome]] = attrs.field(factory=list[Any])
+    callers: dict[asyncio.Future[Outcome], None] = attrs.field(factory=dict[Any, None])
 
     def comes(self, key: str) -> None:  # noqa: ARG002
         self.coalescer.ready(self)
@@ -66,6 +67,7 @@ class Coalescer:
         pace: Pace,
         turns: Turns,
         max_queued: int,
+        chunk_size: int = LARGEST_REQUEST,
         observers: Observers | None = None,
         reader: Reader = INTERNATIONAL,
     ) -> None:
@@ -75,13 +77,14 @@ class Coalescer:
         self.turns = turns
         self.observers = observers or Observers()
         self.reader = reader
-        self._max_queued = max_queued
+        self.max_queued = max_queued
+        self.chunk_size = chunk_size
         self._calls_queued = 0
         self._queued: dict[_Entry, None] = {}
         self._latest: dict[str, _Entry] = {}
         self._ready: dict[Operation, dict[str, _Entry]] = {each: {} for each in Operation}
-        # Those for which a request waits for its slot.
-        self._forming: set[Operation] = set()
+        # The requests that wait for their slot.
+        self._forming: dict[Operation, asyncio.Task[None]] = {}
         self._requests: dict[asyncio.Task[None], _Request] = {}
 
     async def call(self, operation: Operation, user: User) -> Outcome:
@@ -109,23 +112,22 @@ class Coalescer:
     def _enter(
         self, operation: Operation, user: User, key: str, caller: asyncio.Future[Outcome]
     ) -> _Entry:
-        if self._calls_queued >= self._max_queued:
+        if self._calls_queued >= self.max_queued:
             raise QueueFull(
                 f"{self._calls_queued:,} calls are waiting already: make fewer at a time, or hand"
                 " in a list with block() or unblock()"
             )
         entry = self._latest.get(key)
         if entry is not None and entry.operation is not operation:
-            self._leave_queue(entry)
-            self.turns.leave(entry, [key])
+            self._drop(entry)
             entry.answer(Outcome(named_by(entry.user), Status.FAILED, faults=(_SUPERSEDED,)))
             entry = None
         self._calls_queued += 1
         # Behind a job that drew the user meanwhile, the same operation is another one.
         if entry is not None and self.turns.is_last(entry, key):
-            entry.callers.append(caller)
+            entry.callers[caller] = None
             return entry
-        entry = self._latest[key] = _Entry(operation, user, key, self, [caller])
+        entry = self._latest[key] = _Entry(operation, user, key, self, {caller: None})
         self._queued[entry] = None
         if not self.turns.join(entry, [key]):
             self.ready(entry)
@@ -133,13 +135,12 @@ class Coalescer:
 
     def _withdraw(self, entry: _Entry, caller: asyncio.Future[Outcome]) -> None:
         """Forget a caller who does not wait any more, and what only it had asked for."""
-        entry.callers.remove(caller)
+        del entry.callers[caller]
         if entry not in self._queued:
             return
         self._calls_queued -= 1
         if not entry.callers:
-            self._leave_queue(entry)
-            self.turns.leave(entry, [entry.key])
+            self._drop(entry)
 
     def ready(self, entry: _Entry) -> None:
         """Note that an entry may be sent."""
@@ -149,20 +150,29 @@ class Coalescer:
     def _form(self, operation: Operation) -> None:
         """Let one request wait for a slot, if there is something to send."""
         if operation not in self._forming and self._ready[operation]:
-            self._forming.add(operation)
             request = _Request(self, operation)
             task = asyncio.get_running_loop().create_task(request.run())
+            self._forming[operation] = task
             self._requests[task] = request
             task.add_done_callback(self._requests.pop)
 
     def draw(self, operation: Operation, count: int) -> list[_Entry]:
         """Return what goes into a request that leaves now, and begin to form the next."""
-        self._forming.discard(operation)
-        entries = list(self._ready[operation].values())[:count]
+        del self._forming[operation]
+        entries = list(islice(self._ready[operation].values(), count))
         for entry in entries:
             self._leave_queue(entry)
         self._form(operation)
         return entries
+
+    def _drop(self, entry: _Entry) -> None:
+        """Take an entry back that was not sent, and with the last the request that waits."""
+        self._leave_queue(entry)
+        self.turns.leave(entry, [entry.key])
+        if not self._ready[entry.operation]:
+            forming = self._forming.pop(entry.operation, None)
+            if forming is not None:
+                forming.cancel()
 
     def _leave_queue(self, entry: _Entry) -> None:
         del self._queued[entry]
@@ -177,23 +187,24 @@ class Coalescer:
         for request in self._requests.values():
             entries += request.entries
         callers = [caller for entry in entries for caller in entry.waiting()]
-        if callers and drain_timeout > 0:
-            await asyncio.wait(callers, timeout=drain_timeout)
-        closed = ClientClosed("the client was closed before the call was answered")
+        try:
+            if callers and drain_timeout > 0:
+                await asyncio.wait(callers, timeout=drain_timeout)
+        finally:
+            requests = self._give_up(ClientClosed("the client was closed before the answer came"))
+            if requests:
+                await asyncio.wait(requests)
+
+    def _give_up(self, error: Exception) -> list[asyncio.Task[None]]:
+        """Tell all callers of *error*, and end the requests, whose tasks are returned."""
         for entry in list(self._queued):
-            self._leave_queue(entry)
-            self.turns.leave(entry, [entry.key])
-            entry.fail(closed)
+            self._drop(entry)
+            entry.fail(error)
         requests = dict(self._requests)
         for task, request in requests.items():
             task.cancel()
-            request.fail(closed)
-        if requests:
-            await asyncio.wait(requests)
-
-
-class _NobodyLeft(Exception):
-    """All callers have gone while the request waited for its slot."""
+            request.fail(error)
+        return list(requests)
 
 
 class _Request:
@@ -222,18 +233,20 @@ class _Request:
                 await coalescer.retry.pause(rounds)
                 self._to_send = self._ledger.pool.copy()
                 self._ledger.pool.clear()
-        except _NobodyLeft:
-            return
         except Exception as error:
+            if not self.entries:  # no slot came, nor would it for the others
+                self._draw(self._coalescer.max_queued)
             self.fail(error)
 
+    def _draw(self, count: int) -> None:
+        self.entries = self._coalescer.draw(self._operation, count)
+        self._to_send = list(self._ledger.admit([entry.user for entry in self.entries]))
+
     async def _attempt(self, slot: Slot) -> None:
+        most = min(slot.max_users, self._coalescer.chunk_size)
         if not self.entries:
-            self.entries = self._coalescer.draw(self._operation, slot.max_users)
-            self._to_send = list(self._ledger.admit([entry.user for entry in self.entries]))
-            if not self.entries:
-                raise _NobodyLeft
-        chunk = self._to_send[: slot.max_users]
+            self._draw(most)
+        chunk = self._to_send[:most]
         slot.users = len(chunk)
         was_open = self._ledger.send(chunk)
         try:

@@ -20,6 +20,7 @@ import httpx
 import pywa_async
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from pywa.errors import WhatsAppError
 from yarl import URL
 
 from blockusers import Account, Client, Incomplete
@@ -154,7 +155,7 @@ async def blocking(kind: Kind, rules: Rules, prepare: Prepare, numbers: list[str
         prepare(sandbox)
         try:
             belief = await kind(sandbox.credentials).block(numbers)
-        except (aiohttp.ClientError, httpx.HTTPError, pywa_async.errors.WhatsAppError) as error:
+        except (aiohttp.ClientError, httpx.HTTPError, WhatsAppError) as error:
             belief = Belief(type(error).__name__)
         spelled = {key.removeprefix("+"): key for key in (*NAMES, *MANY)}
         truth = all_blocked([spelled[key] for key in sorted(sandbox.blocklist())])

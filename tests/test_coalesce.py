@@ -32,7 +32,7 @@ from blockusers.identifiers import Identifiers
 from blockusers.pacing import Pace
 from blockusers.report import Verdict, Verdicts
 from blockusers.turns import Turns
-from tests.support import Server, columns, number, numbers, pace, quick
+from tests.support import Clock, Server, columns, number, numbers, pace, quick
 
 BLOCK, UNBLOCK = Operation.BLOCK, Operation.UNBLOCK
 DONE, FAILED = Status.DONE, Status.FAILED
@@ -150,6 +150,18 @@ async def test_smaller_slots() -> None:
 
     assert all(outcome.ok for outcome in outcomes)
     assert [len(asked) for asked in server.asked] == [5, 2, 2, 1]
+
+
+async def test_no_larger_than_asked_for() -> None:
+    """A request of single calls is never larger than `chunk_size`."""
+    server = Server()
+    single = Coalescer(
+        server.transact, retry=quick(), pace=pace(16), turns=Turns(), max_queued=99, chunk_size=10
+    )
+    outcomes = await asyncio.gather(*(single.call(BLOCK, name) for name in numbers(45)))
+
+    assert all(outcome.ok for outcome in outcomes)
+    assert [len(keys) for keys in server.asked] == [10, 10, 10, 10, 5]
 
 
 # --------------------------------------------------------------------------- order
@@ -343,6 +355,36 @@ async def test_all_callers_cancelled() -> None:
     assert (gate.state.admitted, gate.state.in_flight) == (1, 0)
 
 
+async def test_withdrawn_calls_cost_no_slot() -> None:
+    """Calls that are withdrawn before their slot comes delay nobody behind them."""
+    clock, server = Clock(), Server()
+    gate = FixedPace(1, per_second=0.5, clock=clock, sleep=clock.sleep)
+    single = coalescer(server, gate=gate)
+    async with busy(gate):
+        for task in (withdrawn := await soon(single.call(BLOCK, number(1)))):
+            task.cancel()
+        await asyncio.wait(withdrawn)
+    assert (await single.call(BLOCK, number(2))).ok
+
+    assert clock.now == 1002.0
+    assert server.asked == [(number(2)[1:],)]
+
+
+async def test_no_patience_for_a_hint() -> None:
+    """While the server asks for a longer wait than anybody has, each call fails at once."""
+    clock, server = Clock(), Server()
+    gate = FixedPace(1, clock=clock, sleep=clock.sleep)
+    single = coalescer(server, gate=gate, give_up_after=60)
+    async with gate.slot() as slot:
+        slot.rate_limited(1000.0)
+    for _ in range(3):
+        with pytest.raises(RateLimited, match="the server asked to wait, for another 1000 s"):
+            await single.call(BLOCK, ANN)
+    clock.now += 1000
+
+    assert (await single.call(BLOCK, ANN)).ok
+
+
 async def test_cancelled_in_flight() -> None:
     """A caller that goes away while its request is on the wire does not stop it."""
     answer = asyncio.Event()
@@ -393,6 +435,35 @@ async def test_close_does_not_wait_for_ever() -> None:
     assert [type(result) for result in results] == [ClientClosed] * 2
     assert asyncio.all_tasks() == before
     assert gate.state.in_flight == 0
+
+
+async def test_close_that_is_cancelled() -> None:
+    """A close that is cancelled while it waits gives up at once, and nobody waits for ever."""
+    never = asyncio.Event()
+    server = Server(lambda *_: never.wait())
+    single = coalescer(server)
+    before = asyncio.all_tasks()
+    (task,) = await soon(single.call(BLOCK, ANN))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await single.close(60.0)
+
+    with pytest.raises(ClientClosed):
+        await task
+    assert asyncio.all_tasks() == before
+
+
+async def test_after_a_close() -> None:
+    """Calls that were given up in their queue leave nothing behind that holds up the next."""
+    server, gate = Server(), pace(1)
+    single = coalescer(server, gate=gate)
+    async with busy(gate):
+        (task,) = await soon(single.call(BLOCK, ANN))
+        await single.close(0.0)
+    with pytest.raises(ClientClosed):
+        await task
+
+    assert (await single.call(BLOCK, ANN)).ok
 
 
 # --------------------------------------------------------------------------- any history
