@@ -14,8 +14,8 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -68,6 +68,7 @@ class Batcher:
     """Who is told of retries, and of how many users are settled."""
     reader: Reader = attrs.field(default=INTERNATIONAL, kw_only=True)
     """Reads what users are named."""
+    _running: set[_Job] = attrs.field(factory=set[Any], init=False, repr=False)
 
     async def run(
         self, operation: Operation, users: Users, on_settled: OnSettled | None = None
@@ -80,16 +81,23 @@ class Batcher:
         """
         source = Source(users)
         ledger = Ledger(operation, self.retry.attempts, self.reader)
-        crier = _Crier(ledger, on_settled, self.observers)
+        job = _Job(self, ledger, source, on_settled)
         started = self.retry.clock()
+        self._running.add(job)
         try:
-            error = await _Job(self, ledger, source, crier).run()
+            error = await job.run()
         finally:
+            self._running.remove(job)
             await source.close()
         report = ledger.report(self.retry.clock() - started)
         if error is not None:
             raise Incomplete(report, error) from error
         return report
+
+    def stop(self, error: Exception) -> None:
+        """End all jobs early, with *error*."""
+        for job in self._running:
+            job.end(error)
 
 
 class _Drained(Exception):
@@ -99,11 +107,13 @@ class _Drained(Exception):
 class _Job:
     """One run: the workers, and how they end."""
 
-    def __init__(self, settings: Batcher, ledger: Ledger, source: Source, crier: _Crier) -> None:
+    def __init__(
+        self, settings: Batcher, ledger: Ledger, source: Source, on_settled: OnSettled | None
+    ) -> None:
         self._settings = settings
         self._ledger = ledger
         self._source = source
-        self._crier = crier
+        self._crier = _Crier(ledger, on_settled, settings.observers, self.end)
         self._error: Exception | None = None
         self.operation = ledger.operation
         # Drawn already, and to be sent before all others.
@@ -141,25 +151,31 @@ class _Job:
         turns.leave(self, ledger.keys(ledger.unsettled))
 
     async def _work_off(self) -> None:
-        await self._round()
+        await self._round(self._work())
         rounds = 0
         while self._error is None:
             if self._ledger.pool:
                 rounds += 1
-                await self._settings.retry.pause(rounds)
-                self._aside.extend(self._ledger.pool)
-                self._ledger.pool.clear()
+                await self._round(self._work_pool_off(rounds))
             elif self._behind:
                 await self._turn_came.wait()
+                await self._round(self._work())
             elif not self._aside:
                 return
-            self._turn_came.clear()
-            await self._round()
+            else:
+                await self._round(self._work())
 
-    async def _round(self) -> None:
+    async def _round(self, work: Coroutine[Any, Any, None]) -> None:
+        self._turn_came.clear()
         self._workers.clear()
         async with asyncio.TaskGroup() as self._group:
-            self._hire()
+            self._workers.add(self._group.create_task(work))
+
+    async def _work_pool_off(self, rounds: int) -> None:
+        await self._settings.retry.pause(rounds)
+        self._aside.extend(self._ledger.pool)
+        self._ledger.pool.clear()
+        await self._work()
 
     def _hire(self) -> None:
         """Start another worker, if there may be work for it."""
@@ -173,10 +189,8 @@ class _Job:
             await self._source.read(self._settings.reader.at_once, self._ledger.admit)
             await asyncio.sleep(0)
         self._ledger.conclude()
-        try:
-            await self._crier.announce()
-        except Exception as error:
-            self._end(error)
+        self._crier.announce()
+        await self._crier.finish()
 
     async def _work(self) -> None:
         try:
@@ -186,12 +200,13 @@ class _Job:
         except _Drained:
             pass
         except Exception as error:
-            self._end(error)
+            self.end(error)
 
-    def _end(self, error: Exception) -> None:
+    def end(self, error: Exception) -> None:
         """Let nothing start any more: who has no request on the wire stops waiting for one."""
         if self._error is None:
             self._error = error
+            self._turn_came.set()
             for worker in self._workers - self._busy - {asyncio.current_task()}:
                 worker.cancel()
 
@@ -232,7 +247,7 @@ class _Job:
         on_retry = settings.observers.retrying(self._ledger.operation.value)
         try:
             await settings.retry.run(attempt, settings.pace, Priority.BULK, on_retry)
-            await self._crier.announce()
+            self._crier.announce()
         finally:
             self._busy.discard(asyncio.current_task())
 
@@ -250,43 +265,35 @@ class _Job:
         settled = self._ledger.keys(self._ledger.answered(chunk, verdicts))
         self._settings.turns.leave(self, settled)
         if fault := self._ledger.full:
-            self._end(BlocklistFull(fault.message, fault.code, details=fault.details))
+            self.end(BlocklistFull(fault.message, fault.code, details=fault.details))
 
 
 class _Crier:
-    """Hands outcomes on as they become final, one call at a time."""
+    """Hands outcomes on as they become final, one call at a time.
 
-    def __init__(self, ledger: Ledger, on_settled: OnSettled | None, observers: Observers) -> None:
+    The job goes on meanwhile: an async function may wait for single calls on users of the job.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        on_settled: OnSettled | None,
+        observers: Observers,
+        on_error: Callable[[Exception], None],
+    ) -> None:
         self._ledger = ledger
         self._on_settled = on_settled
         self._observers = observers
-        self._one_at_a_time = asyncio.Lock()
+        self._on_error = on_error
         self._telling: asyncio.Future[object] | None = None
 
-    async def announce(self) -> None:
-        """Hand on the news. An error of the caller's function is raised, and ends the calls."""
-        async with self._one_at_a_time:
+    def announce(self) -> None:
+        """Hand on the news, or do so once the call before has ended."""
+        if self._telling is None:
             try:
                 self._tell()
-                if self._telling is not None:
-                    # A cancelled job leaves it running: `last_words` waits for it.
-                    with no_foreign_cancellation():
-                        await asyncio.shield(self._telling)
-            except Exception:
-                self._on_settled = self._telling = None
-                raise
-            self._telling = None
-
-    async def last_words(self) -> None:
-        """Hand on the news although the job is cancelled; wait a second at most."""
-        ends = asyncio.get_running_loop().time() + _LAST_WORDS
-        try:
-            await self._finish(ends)
-            self._tell()
-            await self._finish(ends)
-        except Exception as error:
-            # Its text may hold anybody's number.
-            _LOG.warning("on_settled failed in a cancelled job: %s", type(error).__name__)
+            except Exception as error:
+                self._fail(error)
 
     def _tell(self) -> None:
         news = self._ledger.news.copy()
@@ -295,16 +302,44 @@ class _Crier:
             tally = self._ledger.tally(news)
             self._observers.tell(UsersSettled(self._ledger.operation.value, tally))
         if news and self._on_settled is not None:
-            result = self._on_settled(self._ledger.outcomes.at(news))
+            with no_foreign_cancellation():
+                result = self._on_settled(self._ledger.outcomes.at(news))
             if inspect.isawaitable(result):
                 self._telling = asyncio.ensure_future(result)
+                self._telling.add_done_callback(self._told)
 
-    async def _finish(self, ends: float) -> None:
-        telling, self._telling = self._telling, None
-        if telling is None:
-            return
+    def _told(self, telling: asyncio.Future[object]) -> None:
+        self._telling = None
+        if telling.cancelled():
+            self._fail(RuntimeError("on_settled was cancelled"))
+        elif isinstance(error := telling.exception(), Exception):
+            self._fail(error)
+        self.announce()
+
+    def _fail(self, error: Exception) -> None:
+        self._on_settled = None
+        self._on_error(error)
+
+    async def finish(self) -> None:
+        """Wait until all news are handed on."""
+        while self._telling is not None:
+            await asyncio.wait({self._telling})
+
+    async def last_words(self) -> None:
+        """Hand on the news although the job is cancelled; wait a second at most."""
+        self._on_error = _log_last_error
+        self.announce()
         try:
-            await asyncio.wait({telling}, timeout=ends - asyncio.get_running_loop().time())
+            async with asyncio.timeout(_LAST_WORDS):
+                await self.finish()
+        except TimeoutError:
+            self._on_settled = None
         finally:
-            if not telling.cancel() and not telling.cancelled():
-                telling.result()
+            if self._telling is not None:
+                self._telling.remove_done_callback(self._told)
+                self._telling.cancel()
+
+
+def _log_last_error(error: Exception) -> None:
+    # Its text may hold anybody's number.
+    _LOG.warning("on_settled failed in a cancelled job: %s", type(error).__name__)

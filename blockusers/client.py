@@ -12,6 +12,7 @@ import attrs
 
 from blockusers import wire
 from blockusers.batch import Batcher, OnSettled
+from blockusers.cancelling import Scopes
 from blockusers.checks import check_number
 from blockusers.coalesce import Coalescer
 from blockusers.controller import Slot
@@ -116,6 +117,7 @@ class Client:
             observers=self._observers,
             reader=self._reader,
         )
+        self._listings = Scopes()
         self._paginator = Paginator(self._fetch, retry.pause)
 
     @property
@@ -146,7 +148,8 @@ class Client:
         """Answer the single calls that wait, then close the session, unless it is a borrowed one.
 
         The same as leaving `async with` normally. Calls that are not answered within
-        `drain_timeout` raise `ClientClosed`. To close a client that is closed does nothing.
+        `drain_timeout` raise `ClientClosed`, and so do listings that other tasks are reading; jobs
+        end as `Incomplete`. To close a client that is closed does nothing.
         """
         await self._close(self._drain_timeout)
 
@@ -156,6 +159,8 @@ class Client:
         try:
             await self._coalescer.close(drain_timeout)
         finally:
+            self._batcher.stop(ClientClosed("the client was closed"))
+            self._listings.close()
             self._pace.listeners.discard(self._observers.pace_changed)
             await self._session.close()
 
@@ -392,15 +397,16 @@ class Client:
         self, page_size: int | None, after: str | None, before: str | None
     ) -> wire.Listing:
         request = wire.build_listing(page_size, after, before)
+        on_retry = self._observers.retrying("list")
 
         async def attempt(_: Slot) -> wire.Listing:
             return await self._observers.request(
                 "list", request, self._session.send, wire.read_page
             )
 
-        return await self._retry.run(
-            attempt, self._pace, Priority.LISTING, self._observers.retrying("list")
-        )
+        async with self._listings.until_closed():
+            return await self._retry.run(attempt, self._pace, Priority.LISTING, on_retry)
+        raise ClientClosed("the client was closed before the page came")
 
 
 def _check_type(name: str, value: object, *kinds: type) -> None:

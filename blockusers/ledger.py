@@ -156,7 +156,7 @@ class Ledger:
         """
         for place in self.open:
             self.outcomes.verdicts.statuses[place] = Status.UNKNOWN
-        return self._settle(sorted(self.open if only_open else self.unsettled))
+        return self._settle(sorted(self.unsettled & self.open if only_open else self.unsettled))
 
     def tally(self, places: Sequence[int]) -> Tally:
         """Count statuses, and the codes of the faults that are their reasons."""

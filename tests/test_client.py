@@ -573,6 +573,44 @@ async def test_closed_in_the_middle(sandbox: Sandbox) -> None:
     balance(caught.value.report, sandbox)
 
 
+async def test_closed_while_it_waits(sandbox: Sandbox) -> None:
+    """Closing ends jobs and listings that wait for the rate limit, or to try again."""
+    refusal = {"error": {"code": 130429, "message": "slow down"}}
+    sandbox.glitch(glitches.answer(429, refusal, headers={"Retry-After": "100"}), at=1)
+    client = client_of(sandbox, pace=None)
+    await client.open()
+    job = asyncio.create_task(client.block(numbers(30)))
+    while not client.pace.state.hold_for:
+        await asyncio.sleep(0.005)
+    listing = asyncio.create_task(client.snapshot())
+    await asyncio.sleep(0)
+    await client.close()
+
+    async with asyncio.timeout(5):
+        with pytest.raises(Incomplete) as caught:
+            await job
+        with pytest.raises(ClientClosed):
+            await listing
+    assert isinstance(caught.value.error, ClientClosed)
+    assert len(caught.value.report) == 30
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_closed_while_a_pool_waits(sandbox: Sandbox) -> None:
+    """Closing ends a job that waits before it tries some users again."""
+    client = client_of(sandbox, retry=RetryPolicy(initial=100, maximum=100, random=lambda: 1.0))
+    await client.open()
+    job = asyncio.create_task(client.block([number(1), "+4915131139103"]))
+    while not sandbox.blocklist():
+        await asyncio.sleep(0.005)
+    await client.close()
+
+    async with asyncio.timeout(5):
+        with pytest.raises(Incomplete) as caught:
+            await job
+    assert caught.value.report.summary() == "1 done, 1 failed"
+
+
 async def test_borrowed_session(sandbox: Sandbox) -> None:
     """A borrowed session is used, and left open."""
     async with aiohttp.ClientSession() as session:
@@ -751,6 +789,23 @@ async def test_cancelled_at_any_moment(sandbox: Sandbox, call: str) -> None:
         assert client.pace.state.in_flight == 0
         assert asyncio.all_tasks() == before
         assert not session.connector._acquired
+
+
+@pytest.mark.parametrize("user", [number(1), "+4915131139103", number(20)])
+async def test_single_calls_from_on_settled(sandbox: Sandbox, user: str) -> None:
+    """`on_settled` may await single calls, on whatever user of its own job."""
+    seen: list[bool] = []
+    async with client_of(sandbox, pace=FixedPace(1)) as client:
+
+        async def note(_: tuple[Outcome, ...]) -> None:
+            seen.append((await client.unblock_one(user)).ok)
+
+        async with asyncio.timeout(10):
+            report = await client.block([*numbers(25), "+4915131139103"], on_settled=note)
+
+    assert len(report.succeeded) == 26
+    assert all(seen)
+    assert user[1:] not in sandbox.blocklist()
 
 
 async def test_failing_sibling(sandbox: Sandbox, client: Client) -> None:
