@@ -323,8 +323,9 @@ class Client:
 
         Whoever is unblocked by mistake cannot be blocked again until they write. So nobody is
         unblocked who may be wanted: numbers of Brazil, Mexico and Argentina match with and without
-        the digit that marks mobile ones, and a number that ends like an input which was refused
-        stays. Unblocks first, for the list may be full.
+        the digit that marks mobile ones, and whoever an input that was refused may mean stays.
+        Who is listed by BSUID only, though, is not known to be whom a number names: name them by
+        their BSUID, too. Unblocks first, for the list may be full.
 
         Args:
             users: All that shall be blocked.

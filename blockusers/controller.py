@@ -275,6 +275,8 @@ class AdaptiveController(Controller):
         if slot.was_admitted is not None:
             round_trip = now - slot.started
             self._round_trip += (round_trip - self._round_trip) / (8 if self._round_trip else 1)
+        if self.mode == "hold":
+            self._count_hold(now)
         lone = self.mode == "hold" and slot.started > self._news_from
         limit = self.max_users
         about_size = self._sizes.learn(slot, lone=lone)
@@ -325,9 +327,12 @@ class AdaptiveController(Controller):
         wait = max(self._round_trip * _FIRST_PROBE, _SHORTEST_WAIT)
         self._next_start = now + min(wait * 2.0 ** min(self._probes_refused, 20), _LONGEST_WAIT)
 
-    def _probe_ended(self, now: float, slot: Slot, *, shrunk: bool) -> None:
+    def _count_hold(self, now: float) -> None:
+        """Note how long it has held so far; what the server asks to wait from here is no hold."""
         self._held += max(0.0, now - self._held_since)
         self._held_since = max(now, self.asked_to_wait_until)
+
+    def _probe_ended(self, now: float, slot: Slot, *, shrunk: bool) -> None:
         if slot.was_admitted:
             self.mode, self._window, self._held_since = "start", 1.0, math.inf
             if self._shrunk:  # it was the size, so nothing is known about the rate

@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 
 from blockusers.identifiers import INTERNATIONAL, Reader, same_person
 from blockusers.models import BlockedUser
-from blockusers.report import User, identify
+from blockusers.report import User, names_of
 from blockusers.sources import Source, Users
 
 
@@ -52,14 +52,14 @@ class _Wanted:
         """Look for *users*, too; what names nobody is on no list."""
         for user in users:
             with suppress(ValueError):
-                for key in same_person(identify(user, self._reader).key):
-                    self._by_key.setdefault(key, []).append(user)
+                for name in names_of(user, self._reader):
+                    for key in same_person(name):
+                        self._by_key.setdefault(key, []).append(user)
                 self.order.append(user)
                 self._left.add(user)
 
     def take(self, entry: BlockedUser) -> list[User]:
         """Return who is *entry*."""
-        keys = [key for key in (entry.wa_id, entry.user_id) if key]
-        taken = [user for key in keys for user in self._by_key.get(key, ())]
+        taken = [user for name in names_of(entry) for user in self._by_key.get(name, ())]
         self._left.difference_update(taken)
         return taken

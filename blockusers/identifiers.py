@@ -228,6 +228,8 @@ def _refuse_damage(text: str) -> None:
             f"starts with {start[0]!r}: what stood before it is missing, or a spreadsheet"
             " has subtracted; write + and the country code first"
         )
+    if text.endswith((")", "]")):
+        raise ValueError("ends with a bracket; leave out what is no part of the number")
     *before, last = (len(part.removeprefix("+").translate(_SEPARATORS)) for part in text.split("/"))
     # What stands before a slash is a country and an area code, of eight digits at most.
     if max(before, default=0) > 8 or sum(length >= 7 for length in (*before, last)) > 1:

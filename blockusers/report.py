@@ -108,6 +108,23 @@ def identify(user: object, reader: Reader = INTERNATIONAL) -> Identifier:
     return reader.read(named_by(user))
 
 
+def names_of(user: object, reader: Reader = INTERNATIONAL) -> tuple[str, ...]:
+    """Return all keys under which the list may hold a user, the first the one that was read.
+
+    Raises:
+        ValueError: There is none.
+    """
+    known: tuple[str | None, ...] = ()
+    if isinstance(user, Outcome | BlockedUser):
+        known = (user.wa_id, user.user_id, getattr(user, "parent_user_id", None))
+    try:
+        known = (identify(user, reader).key, *known)
+    except ValueError:
+        if not any(known):
+            raise
+    return tuple(name for name in known if name)
+
+
 class Verdict(NamedTuple):
     """What one answer says about one user."""
 

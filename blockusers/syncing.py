@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
+import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -23,14 +25,15 @@ from blockusers.report import (
     PartialFailure,
     Report,
     User,
-    identify,
     named_by,
+    names_of,
     written,
 )
 from blockusers.sources import Source, Users
 
-_TAIL = 7
-"""So many last digits make it possible that a number that was refused is a listed one."""
+_TAIL: Final = 7
+"""So many digits in an input that was refused make it possible that it is the number which ends so;
+of a shorter one, all of its digits do."""
 
 
 @attrs.define(slots=False)
@@ -112,9 +115,11 @@ async def sync(
     permitted = math.ceil(len(listed) / 10) if max_removals is None else max_removals
     if len(plan.to_remove) > permitted:
         raise TooManyRemovals(len(plan.to_remove), len(listed), permitted)
-    if dry_run:
-        return plan
-    # The list may be full.
+    return plan if dry_run else await carry_out(plan, block=block, unblock=unblock)
+
+
+async def carry_out(plan: SyncReport, *, block: Job, unblock: Job) -> SyncReport:
+    """Do what *plan* says; first remove, for the list may be full."""
     removed = await unblock(plan.to_remove)
     return attrs.evolve(plan, removed=removed, added=await block(plan.to_add))
 
@@ -129,7 +134,7 @@ async def _read(users: Users, reader: Reader) -> _Wanted:
         await source.close()
     if source.error is not None:
         raise source.error
-    if not wanted.by_key:
+    if not wanted.users:
         raise ValueError(
             "users: names nobody, and an empty list would unblock everybody; if that is meant,"
             " use unblock(await client.snapshot())"
@@ -141,35 +146,75 @@ class _Wanted:
     """The users that shall be blocked."""
 
     def __init__(self, reader: Reader) -> None:
+        self.users: list[User] = []
         self._reader = reader
-        self.by_key: dict[str, User] = {}
+        self._place_of: dict[str, int] = {}
         self._refused: list[Outcome] = []
-        self._tails: set[str] = set()
+        self._doubts = _Doubts()
 
     def add(self, users: Sequence[User]) -> None:
         """Want *users*, too."""
         for user in users:
-            name = named_by(user)
             try:
-                self.by_key.setdefault(identify(user, self._reader).key, user)
+                names = names_of(user, self._reader)
             except ValueError as error:
                 fault = Fault(None, str(error))
-                self._refused.append(Outcome(name, Status.FAILED, faults=(fault,)))
-                digits = "".join(filter(str.isdecimal, written(name)))
-                self._tails |= {digits[-_TAIL:]} if len(digits) >= _TAIL else set()
+                self._refused.append(Outcome(named_by(user), Status.FAILED, faults=(fault,)))
+                self._doubts.add(written(named_by(user)))
+            else:
+                place = self._place_of.get(names[0], len(self.users))
+                self.users += [user] if place == len(self.users) else []
+                for name in names:
+                    self._place_of.setdefault(name, place)
 
     def compare(self, listed: Sequence[BlockedUser]) -> SyncReport:
         """Return what it takes to make *listed* what is wanted."""
-        missing = dict(self.by_key)
+        found: set[int] = set()
         kept: list[BlockedUser] = []
         to_remove: list[BlockedUser] = []
         for entry in listed:
-            names = {name for name in (entry.wa_id, entry.user_id) if name}
-            keys = set().union(*map(identifiers.same_person, names)) & self.by_key.keys()
-            for key in keys:
-                missing.pop(key, None)
-            may_be_wanted = keys or any(name[-_TAIL:] in self._tails for name in names)
+            names = names_of(entry)
+            keys = set().union(*map(identifiers.same_person, names)) & self._place_of.keys()
+            found |= {self._place_of[key] for key in keys}
+            may_be_wanted = keys or any(map(self._doubts.may_mean, names))
             (kept if may_be_wanted else to_remove).append(entry)
-        return SyncReport(
-            tuple(to_remove), tuple(missing.values()), tuple(kept), tuple(self._refused)
-        )
+        missing = (user for place, user in enumerate(self.users) if place not in found)
+        return SyncReport(tuple(to_remove), tuple(missing), tuple(kept), tuple(self._refused))
+
+
+class _Doubts:
+    """Whom the inputs that were refused may mean: rather one too many."""
+
+    def __init__(self) -> None:
+        self._ends: set[str] = set()
+        self._starts: set[str] = set()
+        self._words: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Note an input that was refused."""
+        digits = _digits(text)
+        windows = range(max(1, len(digits) - _TAIL + 1))
+        self._ends |= {digits[at : at + _TAIL] for at in windows if digits}
+        if exponent := _EXPONENT.search(text):
+            self._starts.add(_digits(exponent[1]).rstrip("0"))
+        if not text.isdecimal():
+            self._words.append(_letters(text))
+
+    def may_mean(self, name: str) -> bool:
+        """Say whether one of the inputs may mean whom the list calls so."""
+        if "." in name:
+            return any(_letters(name) in word for word in self._words)
+        ends = (name[-length:] for length in range(1, _TAIL + 1))
+        return not self._ends.isdisjoint(ends) or name.startswith(tuple(self._starts))
+
+
+_EXPONENT: Final = re.compile(r"([0-9][0-9.]*)[eE]\+?[0-9]+")
+
+
+def _digits(text: str) -> str:
+    """Return the digits of whatever script, in ASCII, without the noughts before them."""
+    return "".join(str(unicodedata.decimal(char)) for char in text if char.isdecimal()).lstrip("0")
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.casefold()))

@@ -266,6 +266,19 @@ def test_held() -> None:
     assert controller.held(now + 1000) == controller.held(now) < before_the_hint + 5
 
 
+def test_a_hint_during_hold() -> None:
+    """What the server asks to wait while it holds already is not counted, either."""
+    controller = adaptive()
+    slots = [controller.start(0.0), controller.start(0.0)]
+    for now, slot, hint in zip((0.1, 0.2), slots, (None, 50.0), strict=True):
+        slot.rate_limited(hint)
+        controller.end(now, slot)
+
+    assert controller.mode == "hold"
+    assert controller.held(50.0) == pytest.approx(0.1)
+    assert controller.held(51.2) == pytest.approx(1.1)
+
+
 # --------------------------------------------------------------------------- sizes
 
 

@@ -173,6 +173,8 @@ SPREADSHEET = "looks like a spreadsheet's decimal number; format that column as 
         ("/6505551234", "starts with '/'"),
         (") 650 555 1234", "starts with ')'"),
         ("] 650 555 1234", "starts with ']'"),
+        ("+1 650 555 1234 (2)", "ends with a bracket"),
+        ("16505551234 [2]", "ends with a bracket"),
         ("16505551234.0", SPREADSHEET),
         ("+16505551234.0", SPREADSHEET),
         ("16505551234.00", SPREADSHEET),

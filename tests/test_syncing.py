@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
 from hypothesis import given
@@ -13,8 +13,10 @@ from blockusers import (
     BlockedUser,
     Client,
     Incomplete,
+    Outcome,
     PartialFailure,
     Report,
+    Status,
     SyncReport,
     TooManyRemovals,
 )
@@ -101,6 +103,78 @@ async def test_keeps_who_a_refused_input_may_mean(sandbox: Sandbox, client: Clie
     assert report.summary() == "0 added, 0 removed, 2 already right, 2 refused"
     with pytest.raises(PartialFailure):
         report.raise_for_failures()
+
+
+@pytest.mark.parametrize(
+    ("given", "listed"),
+    [
+        ("0016505551234", "16505551234"),
+        ("0650 555 1234", "16505551234"),
+        (
+            "\u0660\u0660\u0661\u0666\u0665\u0660\u0665\u0665\u0665\u0661\u0662\u0663\u0664",
+            "16505551234",
+        ),
+        ("16505551234.0", "16505551234"),
+        (26505551234.0, "26505551234"),
+        ("1.65055E+10", "16505551234"),
+        ("+1 650 555 1234 ext. 5", "16505551234"),
+        ("+1 650 555 1234 (2)", "16505551234"),
+        ("+16505551234 / +16505559876", "16505551234"),
+        ("+16505559876, +16505551234", "16505551234"),
+        ("055123", "49055123"),
+        ("021 8765-4321", "5521987654321"),
+        ("us.AbCdEfGhIj", "US.AbCdEfGhIj"),
+        ("US. AbCdEfGhIj!", "US.AbCdEfGhIj"),
+    ],
+)
+async def test_whom_a_refused_input_may_mean(
+    sandbox: Sandbox, client: Client, given: User, listed: str
+) -> None:
+    """However an input that was refused is damaged, whom it may mean stays; others go."""
+    sandbox.block(listed, *numbers(20))
+    report = await client.sync([*numbers(19), given])
+
+    assert len(report.refused) == 1
+    assert listed in sandbox.blocklist()
+    assert number(19)[1:] not in sandbox.blocklist()
+
+
+PARENT = "US.ENT.11815799212886844830"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "listed"),
+    [
+        (Outcome("6505551234", Status.DONE, "16505551234"), BlockedUser("16505551234", None, None)),
+        (Outcome("+16505551234", Status.DONE, None, BSUID), BlockedUser(None, BSUID, None)),
+        (Outcome("0151", Status.FAILED, "16505551234"), BlockedUser("16505551234", None, None)),
+        (BlockedUser("16505551234", BSUID, None), BlockedUser(None, BSUID, None)),
+        (BlockedUser("16505551234", None, PARENT), BlockedUser(None, BSUID, PARENT)),
+        (PARENT, BlockedUser(None, BSUID, PARENT)),
+    ],
+)
+async def test_known_by_another_id(wanted: User, listed: BlockedUser) -> None:
+    """A user who is wanted by one id and listed by another stays, where both are known."""
+    others = tuple(BlockedUser(name[1:], None, None) for name in numbers(20))
+
+    async def snapshot() -> tuple[BlockedUser, ...]:
+        return (listed, *others)
+
+    plan = await sync(
+        [*others[1:], wanted],
+        snapshot=snapshot,
+        block=nothing_done,
+        unblock=nothing_done,
+        dry_run=True,
+        max_removals=None,
+    )
+
+    assert plan.to_remove == others[:1]
+    assert plan.to_add == ()
+
+
+async def nothing_done(users: Sequence[User]) -> Report:
+    raise AssertionError(users)
 
 
 async def test_too_many_removals(sandbox: Sandbox, client: Client) -> None:

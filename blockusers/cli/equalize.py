@@ -14,7 +14,7 @@ from blockusers.client import Client
 from blockusers.identifiers import mask
 from blockusers.models import Account
 from blockusers.report import PartialFailure, User, named_by
-from blockusers.syncing import SyncReport
+from blockusers.syncing import SyncReport, carry_out
 
 
 async def equalize(
@@ -42,7 +42,8 @@ async def equalize(
             return not plan.refused
         if not (yes or _confirmed(plan)):
             return False
-        done = await client.sync(names, max_removals=len(plan.to_remove))
+        # That, and nothing else, is what was confirmed, whoever came onto the list meanwhile.
+        done = await carry_out(plan, block=client.block, unblock=client.unblock)
     screen.say(done.summary())
     for report in (done.removed, done.added):
         if report is not None and report.failed:

@@ -68,6 +68,23 @@ def test_asks(
     assert ("16505550001" in sandbox.blocklist()) is answer
 
 
+def test_does_what_was_confirmed(
+    command: Any, sandbox: Sandbox, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes onto the list while the question is open is not removed: nobody was asked."""
+
+    def confirm(*_: object, **__: object) -> bool:
+        sandbox.unblock(numbers(20)[19])
+        sandbox.block("16505550009")
+        return True
+
+    monkeypatch.setattr(equalize, "somebody_is_there", lambda: True)
+    monkeypatch.setattr(typer, "confirm", confirm)
+
+    assert command("sync", file).code == 0
+    assert {"16505550001", "16505550009"} <= sandbox.blocklist()
+
+
 def test_adding_alone_warns_of_nothing(
     command: Any, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
