@@ -144,6 +144,16 @@ class _Job:
         self._aside.append(self._behind.pop(key))
         self._turn_came.set()
 
+    def hurry(self) -> None:
+        """Send what was drawn, although the source has not given a whole chunk yet."""
+        waits_for_source = self._drawing.locked() and not self._source.is_plain
+        if waits_for_source and self._aside and self._error is None:
+            work = self._work(self._take())
+            try:
+                self._workers.add(self._group.create_task(work))
+            except RuntimeError:  # the job is being cancelled
+                work.close()
+
     def _give_users_up(self) -> None:
         """Let others have the users that are not settled; those without an answer not at once."""
         ledger, turns = self._ledger, self._settings.turns
@@ -192,11 +202,12 @@ class _Job:
         self._crier.announce()
         await self._crier.finish()
 
-    async def _work(self) -> None:
+    async def _work(self, chunk: list[int] | None = None) -> None:
         try:
-            while self._error is None and (chunk := await self._draw()):
+            while self._error is None and (chunk := chunk or await self._draw()):
                 self._hire()
                 await self._settle(chunk)
+                chunk = None
         except _Drained:
             pass
         except Exception as error:
@@ -217,8 +228,11 @@ class _Job:
             while (missing := size - len(self._aside)) > 0 and not self._source.at_end:
                 await self._source.read(min(missing, at_once), self._admit)
                 await asyncio.sleep(0)
-            size = min(size, len(self._aside))
-            return [self._aside.popleft() for _ in range(size)]
+            return self._take()
+
+    def _take(self) -> list[int]:
+        size = min(self._settings.chunk_size, len(self._aside))
+        return [self._aside.popleft() for _ in range(size)]
 
     def _admit(self, users: Sequence[User]) -> None:
         places = self._ledger.admit(users)

@@ -44,6 +44,9 @@ class _Entry:
     def comes(self, key: str) -> None:  # noqa: ARG002
         self.coalescer.ready(self)
 
+    def hurry(self) -> None:
+        """Do nothing: it is sent as soon as it may be."""
+
     def waiting(self) -> list[asyncio.Future[Outcome]]:
         return [caller for caller in self.callers if not caller.done()]
 

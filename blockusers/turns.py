@@ -32,6 +32,10 @@ class Member(Protocol):
         """Hear that it may send this user now."""
         ...
 
+    def hurry(self) -> None:
+        """Hear that somebody waits for a user that it may send."""
+        ...
+
 
 def _call_later(seconds: float, call: Callable[[], object]) -> object:
     return asyncio.get_running_loop().call_later(seconds, call)
@@ -73,6 +77,7 @@ class Turns:
     def _join_behind(self, member: Member, key: str) -> bool:
         if key in self._first:
             self._behind.setdefault(key, deque()).append(member)
+            self._first[key].hurry()
             return True
         self._first[key] = member
         return self._is_too_early(member, key)

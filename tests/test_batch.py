@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import attrs
 import pytest
@@ -34,6 +35,7 @@ from blockusers.controller import Slot
 from blockusers.pacing import FixedPace, Pace, Priority
 from blockusers.report import Verdict
 from blockusers.sources import Users
+from blockusers.turns import Turns
 from tests.support import Server, number, numbers, pace, quick
 
 DONE, FAILED, UNKNOWN, REMAINING = Status
@@ -471,6 +473,28 @@ async def test_waiting_for_a_slow_source_ends_too() -> None:
     )
 
     assert statuses(ended.report) == [REMAINING] * 13
+
+
+async def test_hurried_while_it_is_cancelled() -> None:
+    """A job that is being cancelled does not hurry any more."""
+    server, turns, stalled = Server(), Turns(), asyncio.Event()
+    jobs = Batcher(server.transact, retry=quick(), pace=pace(), turns=turns)
+
+    async def source() -> AsyncIterator[str]:
+        yield number(1)
+        stalled.set()
+        await asyncio.sleep(3600)
+
+    job = asyncio.create_task(jobs.run(Operation.BLOCK, source()))
+    await stalled.wait()
+    job.cancel()
+    await asyncio.sleep(0)
+    other = SimpleNamespace(operation=Operation.UNBLOCK, comes=lambda _: None)
+    assert turns.join(other, [number(1)[1:]])
+    with pytest.raises(asyncio.CancelledError):
+        await job
+
+    assert not server.asked
 
 
 async def test_source_that_raises() -> None:

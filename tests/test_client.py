@@ -601,7 +601,7 @@ async def test_closed_while_a_pool_waits(sandbox: Sandbox) -> None:
     client = client_of(sandbox, retry=RetryPolicy(initial=100, maximum=100, random=lambda: 1.0))
     await client.open()
     job = asyncio.create_task(client.block([number(1), "+4915131139103"]))
-    while not sandbox.blocklist():
+    while not client.pace.state.admitted:
         await asyncio.sleep(0.005)
     await client.close()
 
@@ -806,6 +806,46 @@ async def test_single_calls_from_on_settled(sandbox: Sandbox, user: str) -> None
     assert len(report.succeeded) == 26
     assert all(seen)
     assert user[1:] not in sandbox.blocklist()
+
+
+async def test_single_calls_from_the_source(sandbox: Sandbox) -> None:
+    """A source may await single calls, even on users that it has just handed in."""
+    async with client_of(sandbox) as client:
+
+        async def source() -> AsyncIterator[str]:
+            yield number(1)
+            assert (await client.unblock_one(number(1))).ok
+            yield number(2)
+
+        async with asyncio.timeout(10):
+            report = await client.block(source())
+
+    assert report.summary() == "2 done"
+    assert sandbox.blocklist() == {number(2)[1:]}
+
+
+async def test_single_call_beside_a_stalled_source(sandbox: Sandbox) -> None:
+    """Who waits for a user of a job whose source has stalled does not wait for the source."""
+    stalled = asyncio.Event()
+
+    async def source() -> AsyncIterator[str]:
+        yield number(1)
+        yield number(2)
+        stalled.set()
+        await asyncio.sleep(3600)
+
+    async with client_of(sandbox) as client:
+        job = asyncio.create_task(client.block(source()))
+        await stalled.wait()
+        async with asyncio.timeout(10):
+            assert (await client.unblock_one(number(1))).ok
+        assert sandbox.blocklist() == {number(2)[1:]}
+
+        call = asyncio.create_task(client.unblock_one(number(2)))
+        job.cancel()
+        assert (await call).ok
+        with pytest.raises(asyncio.CancelledError):
+            await job
 
 
 async def test_failing_sibling(sandbox: Sandbox, client: Client) -> None:

@@ -21,6 +21,10 @@ class Job:
 
     operation: Operation = BLOCK
     came: list[str] = attrs.field(factory=list)
+    hurried: int = 0
+
+    def hurry(self) -> None:
+        self.hurried += 1
 
     def comes(self, key: str) -> None:
         self.came.append(key)
@@ -65,6 +69,7 @@ def test_order(turns: Turns) -> None:
     turns.join(first, ["a", "b"])
     assert turns.join(second, ["a", "c"]) == {"a"}
     assert turns.join(third, ["a"]) == {"a"}
+    assert (first.hurried, second.hurried) == (2, 0)
 
     turns.leave(first, ["a", "b"])
     assert (second.came, third.came) == (["a"], [])
