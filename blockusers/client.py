@@ -184,10 +184,11 @@ class Client:
         Args:
             users: Phone numbers, WhatsApp ids, BSUIDs, outcomes or blocked users, from any
                 iterable or async iterable; a request leaves when *chunk_size* of them have
-                come, or all. Numbers need their country code: a bare national
+                come, or all, or when somebody else waits for one of them. Numbers need their country code: a bare national
                 number of ten digits cannot be told from an international one.
             on_settled: Called with a tuple of outcomes whenever some become final, and awaited
-                if it is async. What it raises ends the job.
+                if it is async; never twice at once, and the job goes on meanwhile. What it raises
+                ends the job.
 
         Returns:
             What became of each distinct user, in the order in which they were handed in.

@@ -68,7 +68,7 @@ async def lasting(fault: str, operation: Operation, *, keep_alive: bool) -> Rehe
 
 
 def timeout(fault: str) -> float:
-    return 0.15 if fault in HANGS else 2.0
+    return 0.1 if fault in HANGS else 2.0
 
 
 # --------------------------------------------------------------------------- one fault at a time
