@@ -52,15 +52,16 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=OLDEST)
 def lowest(session: nox.Session) -> None:
-    """Run the tests with the oldest dependencies that the package allows."""
+    """Run the tests with the oldest dependencies that the package allows, and on uvloop."""
     project = PROJECT["project"]
     extras = project["optional-dependencies"].values()
     requirements = [*project["dependencies"], *(text for extra in extras for text in extra)]
     oldest = [text.replace(">=", "==") for text in requirements]
     # In one go, for what the tests need may depend on what we need.
-    session.install("-e", ALL_EXTRAS, *group("tests"), *oldest)
+    session.install("-e", ALL_EXTRAS, *group("tests"), "uvloop", *oldest)
     # The examples' frameworks want newer ones.
-    session.run("python", "-m", "pytest", "--ignore=tests/test_examples.py", *session.posargs)
+    arguments = ["--ignore=tests/test_examples.py", *session.posargs]
+    session.run("python", "-m", "pytest", *arguments, env={"TEST_LOOP": "uvloop"})
 
 
 @nox.session
