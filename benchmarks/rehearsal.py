@@ -104,6 +104,7 @@ async def rehearse(
     keep_alive: bool = True,
     in_flight: int = 1,
     request_timeout: float = 2.0,
+    attempts: int = 6,
 ) -> Rehearsal:
     """Carry out *operation* on *users* under the faults of *script*, and check the books."""
     heard: list[Outcome] = []
@@ -121,7 +122,7 @@ async def rehearse(
                 session=session,
                 chunk_size=CHUNK,
                 request_timeout=request_timeout,
-                retry=RetryPolicy(sleep=time.sleep, clock=time, random=lambda: 1.0),
+                retry=RetryPolicy(attempts, sleep=time.sleep, clock=time, random=lambda: 1.0),
                 pace=FixedPace(in_flight, sleep=time.sleep, clock=time),
             ) as client,
         ):

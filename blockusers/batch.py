@@ -15,6 +15,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -344,10 +345,9 @@ class _Crier:
         self._on_error = _log_last_error
         self.announce()
         try:
-            async with asyncio.timeout(_LAST_WORDS):
-                await self.finish()
-        except TimeoutError:
-            self._on_settled = None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS):
+                    await self.finish()
         finally:
             if self._telling is not None:
                 self._telling.remove_done_callback(self._told)

@@ -184,8 +184,9 @@ class Client:
         Args:
             users: Phone numbers, WhatsApp ids, BSUIDs, outcomes or blocked users, from any
                 iterable or async iterable; a request leaves when *chunk_size* of them have
-                come, or all, or when somebody else waits for one of them. Numbers need their country code: a bare national
-                number of ten digits cannot be told from an international one.
+                come, or all, or when somebody else waits for one of them. Numbers need their
+                country code: a bare national number of ten digits cannot be told from an
+                international one.
             on_settled: Called with a tuple of outcomes whenever some become final, and awaited
                 if it is async; never twice at once, and the job goes on meanwhile. What it raises
                 ends the job.
