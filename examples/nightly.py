@@ -27,8 +27,8 @@ async def block_all(numbers: list[str]) -> tuple[list[str], bool]:
         except Incomplete as early:
             LOG.warning("%s", early)
             report, ended_early = early.report, True
-    for code, outcomes in report.faults_by_code.items():
-        LOG.warning("%d x %s: %s", len(outcomes), code, outcomes[0].fault)
+    for outcomes in report.faults_by_code.values():
+        LOG.warning("%d x %s", len(outcomes), outcomes[0].fault)
     LOG.info("%s in %.0f s", report.summary(), report.elapsed)
     return [outcome.input for outcome in report if not outcome.ok], not ended_early
 

@@ -471,6 +471,7 @@ async def test_after_a_close() -> None:
 USERS = numbers(4)
 LOST = RequestTimeout("lost")
 LIMITED = RateLimited("slow down", 130429, status=400)
+ASKS_TO_WAIT = RateLimited("come back later", 130429, status=400, retry_after=1000.0)
 FLAKY = Verdict(FAILED, faults=(Fault(139103, "internal"),))
 TOO_LATE = Verdict(FAILED, faults=(Fault(131047, "too late"),))
 
@@ -483,6 +484,8 @@ class Action:
     users: tuple[str, ...]
     after: int
     cancelled_after: int | None
+    stalls: bool
+    """Whether a job's source makes it wait for each user."""
 
 
 actions = st.builds(
@@ -491,9 +494,10 @@ actions = st.builds(
     users=st.lists(st.sampled_from(USERS), min_size=1, max_size=4, unique=True).map(tuple),
     after=st.integers(0, 6),
     cancelled_after=st.none() | st.none() | st.integers(0, 12),
+    stalls=st.booleans(),
 )
 answers = st.sampled_from(
-    ["done", "done", "done", "limited", "lost", "lost after", "flaky", "late"]
+    ["done", "done", "done", "limited", "asks to wait", "lost", "lost after", "flaky", "late"]
 )
 
 
@@ -522,6 +526,8 @@ class World:
     def _answer(self, kind: str, operation: Operation, keys: list[str]) -> Verdicts:
         if kind == "limited":
             raise LIMITED
+        if kind == "asks to wait":
+            raise ASKS_TO_WAIT
         if kind == "lost":
             raise LOST
         verdicts = {key: Verdict(DONE, wa_id=key) for key in keys}
@@ -555,7 +561,11 @@ async def play(world: World, single: Coalescer, jobs: Batcher, action: Action) -
             entry[1] = await single.call(action.operation, action.users[0])
         except BlockUsersError as error:
             entry[1] = error
-        return
+    else:
+        await play_job(world, jobs, action)
+
+
+async def play_job(world: World, jobs: Batcher, action: Action) -> None:
     mine: dict[str, list[Any]] = {}
 
     def drawn() -> Iterator[str]:
@@ -563,8 +573,15 @@ async def play(world: World, single: Coalescer, jobs: Batcher, action: Action) -
             mine[user[1:]] = world.history[user[1:]][-1]
             yield user
 
+    async def drawn_slowly() -> AsyncIterator[str]:
+        for user in drawn():
+            yield user
+            for _ in range(20):
+                await asyncio.sleep(0)
+
     try:
-        report = await jobs.run(action.operation, drawn())
+        source = drawn_slowly() if action.stalls else drawn()
+        report = await jobs.run(action.operation, source)
     except Incomplete as early:
         report = early.report
     assert {outcome.input[1:] for outcome in report} == set(mine)
@@ -594,8 +611,9 @@ def test_any_history(actions: list[Action], script: list[tuple[str, int]]) -> No
     """
 
     async def main() -> World:
-        world, turns = World(list(script)), Turns()
-        settings: dict[str, Any] = {"retry": quick(attempts=3), "pace": pace(2), "turns": turns}
+        world, turns, clock = World(list(script)), Turns(), Clock()
+        settings: dict[str, Any] = {"pace": pace(2, clock), "turns": turns}
+        settings["retry"] = quick(clock, attempts=3)
         single = Coalescer(world.transact, max_queued=99, **settings)
         jobs = Batcher(world.transact, chunk_size=2, **settings)
         tasks = []
