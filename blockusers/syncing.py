@@ -47,10 +47,14 @@ class TooManyRemovals(BlockUsersError):
     permitted: int
 
     def __str__(self) -> str:
+        return self.advising(f"max_removals={self.removals}")
+
+    def advising(self, argument: str) -> str:
+        """Return what happened, and to pass *argument* if it shall be done."""
         return (
             f"{self.removals:,} of {self.listed:,} blocked users would be unblocked, and at most"
             f" {self.permitted:,} may be; nothing was changed. If the list of those to block is"
-            f" right, pass max_removals={self.removals}"
+            f" right, pass {argument}"
         )
 
 

@@ -35,8 +35,11 @@ async def equalize(
     async with Client(account, region=region) as client:
         try:
             plan = await client.sync(names, dry_run=True, max_removals=max_removals)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+        except ValueError:
+            raise UsageError(
+                "the file names nobody, and an empty list would unblock everybody; if that is"
+                " meant: blockusers list | blockusers unblock --file -"
+            ) from None
         tell_plan(plan, screen)
         if dry_run or not (plan.to_add or plan.to_remove):
             return not plan.refused

@@ -15,6 +15,7 @@ import typer
 
 from blockusers.errors import BlockUsersError
 from blockusers.identifiers import mask_all
+from blockusers.syncing import TooManyRemovals
 
 T = TypeVar("T")
 
@@ -102,6 +103,8 @@ def plain_words(*, debug: bool) -> Iterator[None]:
 def describe(error: Exception) -> str:
     """Say in one line what went wrong."""
     match error:
+        case TooManyRemovals():
+            return error.advising(f"--max-removals {error.removals}")
         case UsageError() | BlockUsersError():
             return str(error)
         case OSError(filename=str(name), strerror=str(why)):

@@ -107,7 +107,7 @@ def test_too_many_removals(command: Any, sandbox: Sandbox, file: Path) -> None:
 
     assert ran.code == 3
     assert "19 of 20 blocked users would be unblocked" in ran.stderr
-    assert "max_removals=19" in ran.stderr
+    assert "pass --max-removals 19" in ran.stderr
     assert command("sync", file, "--yes", "--max-removals", "19").code == 0
     assert len(sandbox.blocklist()) == 1
 
