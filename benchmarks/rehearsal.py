@@ -122,7 +122,9 @@ async def rehearse(
                 session=session,
                 chunk_size=CHUNK,
                 request_timeout=request_timeout,
-                retry=RetryPolicy(attempts, sleep=time.sleep, clock=time, random=lambda: 1.0),
+                retry=RetryPolicy(
+                    attempts=attempts, sleep=time.sleep, clock=time, random=lambda: 1.0
+                ),
                 pace=FixedPace(in_flight, sleep=time.sleep, clock=time),
             ) as client,
         ):

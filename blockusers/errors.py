@@ -1,11 +1,12 @@
-"""The errors, one class for each reaction that a caller would have.
+"""The exceptions, one class for each way in which a caller would react.
 
     BlockUsersError
     ├── TransportError            no usable answer came
-    │   ├── ConnectionFailed          refused, reset, unreachable, TLS, DNS
-    │   ├── RequestTimeout            nothing within `request_timeout`
-    │   └── InvalidResponse           an answer that is not the API's
-    ├── ApiError                  the server said no to the whole request
+    │   ├── ConnectionFailed          refused, reset, unreachable, TLS, DNS; a ConnectionError, too
+    │   ├── RequestTimeout            no answer within `request_timeout`; a TimeoutError, too
+    │   ├── InvalidResponse           an answer that the API does not give
+    │   └── TokenUnavailable          the function that returns the access token failed
+    ├── ApiError                  the server refused the whole request
     │   ├── AuthenticationError       the token is missing, invalid or expired
     │   ├── PermissionDenied          the token may not do this
     │   ├── InvalidRequest            a parameter is wrong, or the phone number id unknown
@@ -13,26 +14,34 @@
     │   ├── RateLimited               too many requests, or too many users in one
     │   ├── BlocklistFull             64,000 users are blocked
     │   ├── BlocklistChanged          the list changed while it was read
-    │   └── ServiceError              a passing fault at Meta's
+    │   └── ServiceError              a transient error of Meta's
     ├── Incomplete                a job ended early (in `blockusers.report`)
-    ├── PartialFailure            from `Report.raise_for_failures()` (likewise)
+    ├── SyncIncomplete            a sync ended early (in `blockusers.syncing`)
+    ├── PartialFailure            from `Report.raise_for_failures()` (in `blockusers.report`)
     ├── UserFailed                from `Outcome.raise_for_failure()` (likewise)
+    ├── InvalidUser               a single call for what names nobody; a ValueError, too
+    ├── JobTimedOut               `timeout` of a job ran out; a TimeoutError, too
     ├── TooManyRemovals           a sync would unblock too many (in `blockusers.syncing`)
     ├── ClientClosed              the client was used before it was opened or after it was closed
     └── QueueFull                 too many single calls wait
 
-A failure of some users is a value, a `Report`; these are for what ends a whole call.  All of them
-can be pickled.  No text of theirs shows a token, and phone numbers in them are masked.
+A failure of some users is a value, a `Report`; an exception ends a whole call.  All of them can be
+pickled.  Their texts and fields show no token, and phone numbers in them are masked.
+
+`ConnectionFailed` and the two timeouts are `OSError`s for Python: an `except` for those that
+stands before one for `BlockUsersError` catches them.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 
 from blockusers.identifiers import mask_all
 from blockusers.models import Reaction, known
+
+E = TypeVar("E", bound=Exception)
 
 
 class BlockUsersError(Exception):
@@ -43,24 +52,24 @@ class BlockUsersError(Exception):
 class TransportError(BlockUsersError):
     """No usable answer came."""
 
-    message: str = attrs.field(repr=mask_all)
+    message: str = attrs.field(converter=mask_all)
     """What happened."""
     sent: bool = True
-    """Whether the request may have reached the server, and may have been carried out."""
+    """Whether the request may have reached the server, and may take effect."""
     cause: str = ""
     """Class of the error underneath. The error itself is not kept: its text holds secrets."""
     errno: int | None = None
     """The operating system's error number."""
 
     def __str__(self) -> str:
-        return mask_all(self.message)
+        return self.message
 
 
-class ConnectionFailed(TransportError):
+class ConnectionFailed(TransportError, ConnectionError):
     """The connection could not be made, or broke."""
 
 
-class RequestTimeout(TransportError):
+class RequestTimeout(TransportError, TimeoutError):
     """The answer did not come within the client's `request_timeout`."""
 
 
@@ -68,11 +77,18 @@ class InvalidResponse(TransportError):
     """The answer is not one that the API gives: HTML, broken JSON, wrong shapes, too large."""
 
 
+class TokenUnavailable(TransportError):
+    """The function that returns the access token failed, so nothing was sent.
+
+    What it raised is the `__cause__`.
+    """
+
+
 @attrs.define(slots=False)
 class ApiError(BlockUsersError):
-    """The server said no to the whole request."""
+    """The server refused the whole request."""
 
-    message: str = attrs.field(repr=mask_all)
+    message: str = attrs.field(converter=mask_all)
     """Meta's words."""
     code: int | None = None
     """Meta's error code; None if the answer had none."""
@@ -80,22 +96,22 @@ class ApiError(BlockUsersError):
     """Meta's `error_subcode`."""
     status: int | None = None
     """The HTTP status; None if the error did not come with an answer of its own."""
-    details: str = attrs.field(default="", repr=mask_all)
+    details: str = attrs.field(default="", converter=mask_all)
     """Meta's `error_data.details`."""
     trace_id: str = ""
     """Meta's `fbtrace_id`; their support asks for it."""
     retry_after: float | None = None
     """Seconds that the server asked to wait; None if it did not."""
     sent: bool = True
-    """Whether the request was sent at all; False where the token could not even be had."""
+    """Whether the request was sent at all."""
 
     @property
     def refused(self) -> bool:
-        """Whether the request was certainly not carried out."""
+        """Whether the request was definitely not applied."""
         if not self.sent:
             return True
         code = known(self.code)
-        # Of a passing fault nobody knows how far it came, whatever its code (`is_transient`).
+        # How far a transient error came is unknown, whatever its code (`is_transient`).
         return code is not None and code.refuses and not isinstance(self, ServiceError)
 
     def __str__(self) -> str:
@@ -139,7 +155,7 @@ class BlocklistChanged(ApiError):
 
 
 class ServiceError(ApiError):
-    """A passing fault at Meta's."""
+    """A transient error of Meta's."""
 
 
 class ClientClosed(BlockUsersError):
@@ -148,6 +164,29 @@ class ClientClosed(BlockUsersError):
 
 class QueueFull(BlockUsersError):
     """Too many single calls wait already."""
+
+
+class InvalidUser(BlockUsersError, ValueError):
+    """A single call was made for what names nobody, or would reach a stranger.
+
+    The message says how to fix it, and shows the input masked.
+    """
+
+
+class JobTimedOut(BlockUsersError, TimeoutError):
+    """The `timeout` of a job ran out."""
+
+
+def fresh(error: E) -> E:
+    """Return an equal error without a traceback, to be raised for one more caller.
+
+    Only ours are known to be made of their `args`; any other is returned as it is.
+    """
+    if not type(error).__module__.startswith("blockusers."):
+        return error
+    equal = type(error)(*error.args)
+    equal.__cause__ = error.__cause__
+    return equal
 
 
 ERROR_OF: Final[dict[Reaction, type[ApiError]]] = {

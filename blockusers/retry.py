@@ -40,13 +40,13 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, _PASSING)
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class RetryPolicy:
     """How often to try again, and how long to wait before.
 
-    The wait before attempt n+1 is drawn at random from 0 to `initial * 2**(n-1)` seconds, at most
-    `maximum` ("full jitter"), and is never shorter than the server asks for.  After a refusal for
-    the rate limit it is up to an `AdaptivePace` when the next attempt starts.
+    The wait before attempt n+1 is drawn at random from 0 to `wait_initial * 2**(n-1)` seconds, at
+    most `wait_max` ("full jitter"), and is never shorter than the server asks for.  After a
+    refusal for the rate limit an `AdaptivePace` decides when the next attempt starts.
 
     Raises:
         TypeError, ValueError: An argument is wrong.
@@ -54,25 +54,23 @@ class RetryPolicy:
 
     attempts: int = attrs.field(default=6, validator=number(whole=True, least=1))
     """Most attempts, the first included. A refusal for the rate limit uses up time instead."""
-    initial: float = attrs.field(default=0.5, validator=number())
-    """Longest first wait in seconds."""
-    maximum: float = attrs.field(default=30.0, validator=number())
-    """Longest wait in seconds, unless the server asks for a longer one."""
-    give_up_after: float | None = attrs.field(default=300.0, validator=number(optional=True))
+    timeout: float | None = attrs.field(default=300.0, validator=number(optional=True))
     """Seconds since the first failure after which there is no further attempt; None never gives
     up on the rate limit. Waiting behind other requests, or because the server asked for it, does
     not count, but waiting until an exhausted rate limit lets requests pass again does. A wait
     asked for that is longer than what is left ends the attempts."""
-    token_changes: bool = attrs.field(default=False, kw_only=True)
+    wait_initial: float = attrs.field(default=0.5, validator=number())
+    """Longest first wait in seconds."""
+    wait_max: float = attrs.field(default=30.0, validator=number())
+    """Longest wait in seconds, unless the server asks for a longer one."""
+    token_changes: bool = False
     """Whether a refused token (190) is worth one more attempt. A client sets it whose
     `access_token` is a function: that is asked anew for each request."""
-    sleep: Callable[[float], Awaitable[None]] = attrs.field(
-        default=asyncio.sleep, kw_only=True, repr=False
-    )
+    sleep: Callable[[float], Awaitable[None]] = attrs.field(default=asyncio.sleep, repr=False)
     """Waits for seconds."""
-    clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True, repr=False)
+    clock: Callable[[], float] = attrs.field(default=time.monotonic, repr=False)
     """Returns the time in seconds."""
-    random: Callable[[], float] = attrs.field(default=random.random, kw_only=True, repr=False)
+    random: Callable[[], float] = attrs.field(default=random.random, repr=False)
     """Returns a number from 0 to 1."""
 
     async def run(
@@ -117,7 +115,7 @@ class RetryPolicy:
 
     def _check_patience(self, hold_for: float) -> None:
         """Fail now rather than wait in silence behind a wait that another call was told of."""
-        if self.give_up_after is not None and hold_for > self.give_up_after:
+        if self.timeout is not None and hold_for > self.timeout:
             raise RateLimited(
                 f"the server asked to wait, for another {hold_for:.0f} s",
                 retry_after=hold_for,
@@ -130,7 +128,7 @@ class RetryPolicy:
 
     def jitter(self, attempt: int) -> float:
         """Return a random wait in seconds after the *attempt*-th failure in a row."""
-        longest = min(self.maximum, self.initial * 2.0 ** min(attempt - 1, 64))
+        longest = min(self.wait_max, self.wait_initial * 2.0 ** min(attempt - 1, 64))
         return self.random() * longest
 
 
@@ -168,9 +166,9 @@ class _Budget:
         self.attempts += not isinstance(_error(state), RateLimited)
         if self.attempts >= self.policy.attempts:
             return True
-        if self.policy.give_up_after is None:
+        if self.policy.timeout is None:
             return False
-        left = self.policy.give_up_after - (now - self.first_failure - self.not_counted)
+        left = self.policy.timeout - (now - self.first_failure - self.not_counted)
         if self._is_paces_business(state):
             return self.pace.state.hold_for > left or left < 0
         self.not_counted += _hint(state)

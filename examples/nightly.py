@@ -21,7 +21,7 @@ LOG = logging.getLogger("nightly")
 async def block_all(numbers: list[str]) -> tuple[list[str], bool]:
     """Block *numbers*; return those that are left, and whether the job came to its end."""
     ended_early = False
-    async with Client(Account.from_env(), retry=RetryPolicy(give_up_after=3600)) as client:
+    async with Client(Account.from_env(), retry=RetryPolicy(timeout=3600)) as client:
         try:
             report = await client.block(numbers)
         except Incomplete as early:

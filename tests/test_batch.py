@@ -299,7 +299,7 @@ async def test_uncertain() -> None:
 async def test_status_after_an_error(error: Exception, expected: Status) -> None:
     """What ends the job decides: UNKNOWN if it may have been carried out, else REMAINING."""
     server = Server(lambda n, _: error if n > 1 else None)
-    ended = await block_early_end(server, numbers(30), give_up_after=0, attempts=1)
+    ended = await block_early_end(server, numbers(30), timeout=0, attempts=1)
 
     assert ended.error is error
     assert ended.__cause__ is error
@@ -385,7 +385,7 @@ async def test_drain_wakes_those_who_wait() -> None:
     batcher = Batcher(
         server.transact,
         retry=attrs.evolve(
-            quick(initial=3600, maximum=3600, give_up_after=None), sleep=asyncio.sleep
+            quick(wait_initial=3600, wait_max=3600, timeout=None), sleep=asyncio.sleep
         ),
         pace=pace(2),
         chunk_size=10,

@@ -210,7 +210,7 @@ async def test_closed_connection(sandbox: Sandbox) -> None:
 async def test_rate_limit() -> None:
     """Refusals for the rate limit are waited out, and counted."""
     with Sandbox(Rules(window=None, rate=200, burst=2)) as sandbox:
-        patient = RetryPolicy(initial=0.01, maximum=0.05)
+        patient = RetryPolicy(wait_initial=0.01, wait_max=0.05)
         async with client_of(sandbox, retry=patient) as client:
             report = await client.block(numbers(100))
 
@@ -598,7 +598,8 @@ async def test_closed_while_it_waits(sandbox: Sandbox) -> None:
 
 async def test_closed_while_a_pool_waits(sandbox: Sandbox) -> None:
     """Closing ends a job that waits before it tries some users again."""
-    client = client_of(sandbox, retry=RetryPolicy(initial=100, maximum=100, random=lambda: 1.0))
+    retry = RetryPolicy(wait_initial=100, wait_max=100, random=lambda: 1.0)
+    client = client_of(sandbox, retry=retry)
     await client.open()
     job = asyncio.create_task(client.block([number(1), "+4915131139103"]))
     while not client.pace.state.admitted:

@@ -374,7 +374,7 @@ async def test_no_patience_for_a_hint() -> None:
     """While the server asks for a longer wait than anybody has, each call fails at once."""
     clock, server = Clock(), Server()
     gate = FixedPace(1, clock=clock, sleep=clock.sleep)
-    single = coalescer(server, gate=gate, give_up_after=60)
+    single = coalescer(server, gate=gate, timeout=60)
     async with gate.slot() as slot:
         slot.rate_limited(1000.0)
     for _ in range(3):

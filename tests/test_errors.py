@@ -24,12 +24,16 @@ from blockusers.errors import (
     ConnectionFailed,
     InvalidRequest,
     InvalidResponse,
+    InvalidUser,
+    JobTimedOut,
     PermissionDenied,
     QueueFull,
     RateLimited,
     RequestTimeout,
     ServiceError,
+    TokenUnavailable,
     TransportError,
+    fresh,
 )
 from blockusers.identifiers import Identifiers, read
 from blockusers.models import CODES, Operation, Reaction, Status
@@ -43,6 +47,7 @@ TREE: dict[type[Exception], type[Exception]] = {
     ConnectionFailed: TransportError,
     RequestTimeout: TransportError,
     InvalidResponse: TransportError,
+    TokenUnavailable: TransportError,
     ApiError: BlockUsersError,
     AuthenticationError: ApiError,
     PermissionDenied: ApiError,
@@ -58,7 +63,17 @@ TREE: dict[type[Exception], type[Exception]] = {
     TooManyRemovals: BlockUsersError,
     ClientClosed: BlockUsersError,
     QueueFull: BlockUsersError,
+    InvalidUser: BlockUsersError,
+    JobTimedOut: BlockUsersError,
 }
+
+PYTHONS: dict[type[Exception], type[Exception]] = {
+    ConnectionFailed: ConnectionError,
+    RequestTimeout: TimeoutError,
+    InvalidUser: ValueError,
+    JobTimedOut: TimeoutError,
+}
+"""Those that are one of Python's own errors, too."""
 
 CLASSES: dict[type[ApiError], list[int]] = {
     AuthenticationError: [0, 104, 190],
@@ -82,6 +97,7 @@ EVERY_ERROR = [
     ConnectionFailed("refused", sent=False, cause="ClientConnectorError", errno=111),
     RequestTimeout("no answer", True, "TimeoutError", None),  # noqa: FBT003
     InvalidResponse("HTML"),
+    TokenUnavailable("vault: 503", sent=False, cause="OSError"),
     *(
         kind("no", 190, 463, 401, "expired", "AXsgnV2Cm3ZMGF3dF_cfYIn", 7.5)
         for kind in (ApiError, *CLASSES)
@@ -92,6 +108,8 @@ EVERY_ERROR = [
     TooManyRemovals(19, 20, 2),
     ClientClosed("closed"),
     QueueFull("full"),
+    InvalidUser("+1650…: starts with 0"),
+    JobTimedOut("the job took longer than 5 s"),
 ]
 
 
@@ -116,7 +134,7 @@ def api_error(code: object, status: int = 400, **fields: object) -> ApiError:
 @pytest.mark.parametrize("kind", TREE, ids=lambda kind: kind.__name__)
 def test_the_tree(kind: type[Exception]) -> None:
     """Each class has its place in the tree, and is drawn there in the module's docstring."""
-    assert kind.__bases__ == (TREE[kind],)
+    assert kind.__bases__ == (TREE[kind], *([PYTHONS[kind]] if kind in PYTHONS else []))
     assert re.search(rf"\b{kind.__name__}\b", errors.__doc__ or "")
     assert kind.__doc__
 
@@ -298,6 +316,14 @@ def test_no_error_shows_a_number(error: BlockUsersError) -> None:
     assert NUMBER[1:] not in "".join(shown)
 
 
+@pytest.mark.parametrize("kind", [TransportError, *CLASSES], ids=lambda kind: kind.__name__)
+def test_no_error_keeps_a_number(kind: type[Exception]) -> None:
+    """What Python keeps of an error, to show or to pickle it, is masked as well."""
+    error = kind(f"about {NUMBER}")
+
+    assert NUMBER[1:] not in repr(error.args) + repr(vars(error))
+
+
 def test_the_error_of_a_source_is_masked() -> None:
     """What a caller's own iterable complained about does not show a number either."""
     error = Incomplete(REPORT, ValueError(f"bad row: {NUMBER}"))
@@ -339,7 +365,8 @@ def test_errors_travel(
 
 def test_fields_travel() -> None:
     """What a pickled error carries is equal to what went in."""
-    error = pickle.loads(pickle.dumps(EVERY_ERROR[5]))
+    (given,) = [error for error in EVERY_ERROR if type(error) is ApiError]
+    error = pickle.loads(pickle.dumps(given))
     incomplete = pickle.loads(pickle.dumps(Incomplete(REPORT, error)))
 
     assert vars(error) == {
@@ -354,6 +381,39 @@ def test_fields_travel() -> None:
     }
     assert incomplete.report == REPORT
     assert vars(incomplete.error) == vars(error)
+
+
+@pytest.mark.parametrize("error", EVERY_ERROR, ids=by_class)
+def test_one_error_for_each_caller(error: BlockUsersError) -> None:
+    """An error that several callers get is made anew for each: equal, with no traceback."""
+    error = copy.copy(error)
+    error.__cause__ = OSError("below")
+    other = fresh(error)
+
+    assert other is not error
+    assert (type(other), str(other), vars(other)) == (type(error), str(error), vars(error))
+    assert (other.__traceback__, other.__cause__) == (None, error.__cause__)
+
+
+def test_a_foreign_error_is_never_copied() -> None:
+    """How an error of somebody else's is made is not known, so callers share it."""
+
+    class Odd(BlockUsersError):
+        def __init__(self, one: int, two: int) -> None:
+            super().__init__(f"{one} and {two}")
+
+    error = Odd(1, 2)
+
+    assert fresh(error) is error
+
+
+@pytest.mark.parametrize("kind", PYTHONS, ids=lambda kind: kind.__name__)
+def test_pythons_own_errors(kind: type[Exception]) -> None:
+    """What Python has a class for is caught by that class, too, and still shows our text."""
+    with pytest.raises(PYTHONS[kind]) as caught:
+        raise kind("what happened")
+
+    assert str(caught.value) == "what happened"
 
 
 def test_errors_are_told_apart() -> None:

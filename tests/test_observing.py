@@ -163,7 +163,7 @@ async def test_a_shared_pace(events: list[Event]) -> None:
 async def test_an_early_end(sandbox: Sandbox, events: list[Event]) -> None:
     """The end of a job that ended early carries the error and the report."""
     sandbox.glitch(glitches.answer(400, {"error": {"code": 130429}}), at=range(1, 9))
-    async with client_of(sandbox, events, retry=quick(give_up_after=0)) as client:
+    async with client_of(sandbox, events, retry=quick(timeout=0)) as client:
         with pytest.raises(Incomplete) as raised:
             await client.block(numbers(3))
 

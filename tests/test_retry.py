@@ -56,9 +56,9 @@ async def attempt_all(
     [
         ({"attempts": 0}, ValueError, "attempts"),
         ({"attempts": 1.5}, TypeError, "attempts"),
-        ({"initial": -1}, ValueError, "initial"),
-        ({"maximum": "1"}, TypeError, "maximum"),
-        ({"give_up_after": -1}, ValueError, "give_up_after"),
+        ({"wait_initial": -1}, ValueError, "wait_initial"),
+        ({"wait_max": "1"}, TypeError, "wait_max"),
+        ({"timeout": -1}, ValueError, "timeout"),
     ],
     ids=str,
 )
@@ -112,7 +112,7 @@ async def test_rate_limit_uses_time_not_attempts(clock: Clock) -> None:
     """130429 is tried again however often, until the time is up."""
     assert await attempt_all(quick(clock, attempts=2), [LIMITED] * 12) == (13, "done")
     clock.now = 0
-    _, error = await attempt_all(quick(clock, give_up_after=300), [LIMITED] * 1000)
+    _, error = await attempt_all(quick(clock, timeout=300), [LIMITED] * 1000)
 
     assert error is LIMITED
     assert 270 <= clock.now <= 300
@@ -120,7 +120,7 @@ async def test_rate_limit_uses_time_not_attempts(clock: Clock) -> None:
 
 async def test_never_gives_up(clock: Clock) -> None:
     """Without a limit of time, 130429 is waited out for a whole night."""
-    policy = quick(clock, give_up_after=None)
+    policy = quick(clock, timeout=None)
 
     assert await attempt_all(policy, [LIMITED] * 1000) == (1001, "done")
     assert clock.now > 8 * 3600
@@ -128,7 +128,7 @@ async def test_never_gives_up(clock: Clock) -> None:
 
 async def test_waits_double(clock: Clock) -> None:
     """The longest wait doubles from the initial to the maximum."""
-    await attempt_all(quick(clock, initial=0.5, maximum=3.0), [INTERNAL] * 5)
+    await attempt_all(quick(clock, wait_initial=0.5, wait_max=3.0), [INTERNAL] * 5)
 
     assert clock.slept == [0.5, 1.0, 2.0, 3.0, 3.0]
 
@@ -146,7 +146,7 @@ async def test_hint(clock: Clock) -> None:
     """A wait is never shorter than the server asks for, and may be longer."""
     hints = [3.0, 0.1, None]
     errors = [RateLimited("", 130429, status=400, retry_after=hint) for hint in hints]
-    await attempt_all(quick(clock, initial=0.5), errors)
+    await attempt_all(quick(clock, wait_initial=0.5), errors)
 
     assert clock.slept == [3.0, 1.0, 2.0]
 
@@ -154,7 +154,7 @@ async def test_hint(clock: Clock) -> None:
 async def test_hint_does_not_count(clock: Clock) -> None:
     """Waiting because the server asked for it does not use up the time to give up after."""
     asked = RateLimited("", 130429, status=400, retry_after=200.0)
-    policy = quick(clock, give_up_after=300.0, initial=0)
+    policy = quick(clock, timeout=300.0, wait_initial=0)
 
     assert await attempt_all(policy, [asked] * 10) == (11, "done")
 
@@ -162,7 +162,7 @@ async def test_hint_does_not_count(clock: Clock) -> None:
 async def test_hint_longer_than_what_is_left(clock: Clock) -> None:
     """A wait asked for that is longer than what is left ends the attempts, and tells the wait."""
     asked = RateLimited("", 130429, status=400, retry_after=301.0)
-    _, error = await attempt_all(quick(clock, give_up_after=300.0), [asked])
+    _, error = await attempt_all(quick(clock, timeout=300.0), [asked])
 
     assert error is asked
     assert error.retry_after == 301.0
@@ -172,7 +172,7 @@ async def test_hint_longer_than_what_is_left(clock: Clock) -> None:
 async def test_waiting_for_others_does_not_count(clock: Clock) -> None:
     """Time spent behind other requests does not use up the time to give up after."""
     gate = FixedPace(1, per_second=1 / 400, clock=clock, sleep=clock.sleep)
-    policy = quick(clock, give_up_after=300.0, initial=1)
+    policy = quick(clock, timeout=300.0, wait_initial=1)
 
     assert await attempt_all(policy, [INTERNAL] * 3, gate) == (4, "done")
     assert clock.now > 1000 + 3 * 399
@@ -198,7 +198,7 @@ async def test_a_wait_that_another_call_was_told_of(clock: Clock) -> None:
     assert isinstance(error, RateLimited)
     assert error.retry_after == 3600.0
     assert error.refused
-    assert await attempt_all(quick(clock, give_up_after=None), [], gate) == (1, "done")
+    assert await attempt_all(quick(clock, timeout=None), [], gate) == (1, "done")
 
 
 async def test_any_hint_holds_everyone(clock: Clock) -> None:
@@ -271,7 +271,7 @@ async def test_adaptive_pace_decides_when(clock: Clock) -> None:
 async def test_hold_counts(clock: Clock) -> None:
     """The time that the pace spends in hold is time in which nothing got better."""
     attempts, error = await attempt_all(
-        quick(clock, give_up_after=300.0), [LIMITED] * 999, adaptive(clock)
+        quick(clock, timeout=300.0), [LIMITED] * 999, adaptive(clock)
     )
 
     assert error is LIMITED
@@ -280,9 +280,9 @@ async def test_hold_counts(clock: Clock) -> None:
 
 
 async def test_adaptive_pace_never_gives_up(clock: Clock) -> None:
-    """With `give_up_after=None` a refusal is tried again for ever."""
+    """With `timeout=None` a refusal is tried again for ever."""
     attempts, result = await attempt_all(
-        quick(clock, give_up_after=None), [LIMITED] * 200, adaptive(clock)
+        quick(clock, timeout=None), [LIMITED] * 200, adaptive(clock)
     )
 
     assert (attempts, result) == (201, "done")
@@ -291,13 +291,12 @@ async def test_adaptive_pace_never_gives_up(clock: Clock) -> None:
 async def test_hints_do_not_count_with_adaptive_pace(clock: Clock) -> None:
     """Waits that the server asks for are kept and not counted, unless one alone is too long."""
     asked = RateLimited("slow down", 130429, status=400, retry_after=200.0)
-    attempts, result = await attempt_all(
-        quick(clock, give_up_after=300.0), [asked] * 4, adaptive(clock)
-    )
+    attempts, result = await attempt_all(quick(clock, timeout=300.0), [asked] * 4, adaptive(clock))
     assert (attempts, result) == (5, "done")
     assert clock.now - 1000 >= 800
 
     too_long = RateLimited("slow down", 130429, status=400, retry_after=301.0)
-    assert await attempt_all(
-        quick(clock, give_up_after=300.0), [too_long, LIMITED], adaptive(clock)
-    ) == (1, too_long)
+    assert await attempt_all(quick(clock, timeout=300.0), [too_long, LIMITED], adaptive(clock)) == (
+        1,
+        too_long,
+    )

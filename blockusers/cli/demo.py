@@ -24,7 +24,7 @@ _RATE: Final = 20.0
 _BURST: Final = 10
 _SHOWN: Final = 4
 # Against Meta the waits are longer; a tour is for people with something else to do.
-_SHORT_WAITS: Final = RetryPolicy(initial=0.25, maximum=1.0)
+_SHORT_WAITS: Final = RetryPolicy(wait_initial=0.25, wait_max=1.0)
 
 
 @attrs.define

@@ -42,7 +42,7 @@ async def note(outcomes: tuple[Outcome, ...]) -> None:
 async def use(session: aiohttp.ClientSession) -> None:
     Account("1", lambda: "token")
     account = Account(phone_number_id="1", access_token=current_token, app_secret=None)
-    settings = RetryPolicy(attempts=3, give_up_after=None)
+    settings = RetryPolicy(attempts=3, timeout=None)
     pace = FixedPace(4, per_second=2.5)
     async with Client(account, session=session, retry=settings, pace=pace) as client:
         assert_type(client.pace.state, PaceState)
