@@ -55,6 +55,8 @@ class Request:
     method: str
     query: Mapping[str, str] = attrs.field(factory=dict[str, str])
     body: bytes | None = attrs.field(default=None, repr=False)
+    largest_reply: int = 4 * 1024 * 1024
+    """Bytes of its answer that are read at most."""
 
 
 @attrs.frozen

@@ -8,28 +8,30 @@ import gzip
 import hashlib
 import hmac
 import logging
+import time
 import traceback
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
-from aioresponses import CallbackResult, aioresponses
+from aioresponses import aioresponses
 from yarl import URL
 
 from blockusers import (
     Account,
-    AuthenticationError,
     ClientClosed,
     ConnectionFailed,
     InvalidResponse,
     Operation,
     RequestTimeout,
+    TokenUnavailable,
     TransportError,
 )
 from blockusers.identifiers import Identifiers, read
-from blockusers.session import LARGEST_REPLY, Session
+from blockusers.session import Session
 from blockusers.wire import Request, build_listing, build_update
 from tests.support import PHONE_NUMBER_ID, TOKEN, http, raw_server, read_request
 
@@ -143,12 +145,12 @@ async def test_token_functions(mocked: aioresponses) -> None:
     ids=["empty", "blank", "None", "raises"],
 )
 async def test_token_function_fails(mocked: aioresponses, bad: object) -> None:
-    """A token function that fails, or returns no token, is an AuthenticationError: none is sent."""
+    """A token function that fails, or returns no token, is a TokenUnavailable: nothing is sent."""
     async with Session(Account(PHONE_NUMBER_ID, bad)) as session:
-        with pytest.raises(AuthenticationError, match="access token") as caught:
+        with pytest.raises(TokenUnavailable, match="access token") as caught:
             await session.send(BLOCK_ONE)
 
-    assert caught.value.refused
+    assert not caught.value.sent
     assert caught.value.__cause__ is not None
     assert not mocked.requests
 
@@ -182,18 +184,39 @@ async def test_errors_become_ours(
     assert caught.value.errno == getattr(exception, "errno", None)
 
 
-async def test_secret_echo(mocked: aioresponses) -> None:
-    """A token that the answer repeats is blotted out, as Meta does repeat malformed ones."""
-    mocked.post(URL_V25, status=401, callback=_echo_token)
+SLASHED = f"{TOKEN}/+=|x"
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        SLASHED,
+        SLASHED.replace("/", "\\/"),
+        SLASHED.replace("/", "\\u002F"),
+        "".join(f"\\u{ord(char):04x}" for char in SLASHED),
+    ],
+    ids=["plain", "escaped slash", "escaped as unicode", "all escaped"],
+)
+async def test_secret_echo(mocked: aioresponses, echo: str) -> None:
+    """A token that the answer repeats is redacted, as Meta does repeat malformed ones."""
+    body = f'{{"error":{{"message":"Malformed \\\\\\"access token\\" {echo}"}}}}'
+    mocked.post(URL_V25, status=401, body=body)
+
+    async with Session(Account(PHONE_NUMBER_ID, SLASHED)) as session:
+        reply = await session.send(BLOCK_ONE)
+
+    assert reply.body == rb'{"error":{"message":"Malformed \\\"access token\" [secret]"}}'
+
+
+async def test_an_answer_with_escapes(mocked: aioresponses) -> None:
+    """An answer without a secret in it stays as it is, byte for byte."""
+    body = rb'{"error":{"message":"\u00e9\u0041\/\"\\u0041"}}'
+    mocked.post(URL_V25, status=401, body=body)
 
     async with Session(ACCOUNT) as session:
         reply = await session.send(BLOCK_ONE)
 
-    assert reply.body == b'{"error":{"message":"Malformed access token [secret]"}}'
-
-
-def _echo_token(url: URL, **_: object) -> CallbackResult:
-    return CallbackResult(body=f'{{"error":{{"message":"Malformed access token {TOKEN}"}}}}')
+    assert reply.body == body
 
 
 # --------------------------------------------------------------------------- over a real socket
@@ -220,7 +243,7 @@ async def test_bytes_on_the_wire() -> None:
     assert headers == {
         "host": url.removeprefix("http://"),
         "accept": "application/json",
-        "accept-encoding": "gzip, deflate",
+        "accept-encoding": "gzip",
         "authorization": f"Bearer {TOKEN}",
         "content-type": "application/json",
         "content-length": str(len(BODY)),
@@ -347,8 +370,8 @@ async def test_redirects_are_not_followed() -> None:
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_oversized_answer(announced: bool) -> None:
-    """An answer over 16 MB is refused without being read to its end."""
-    size = 1024 * LARGEST_REPLY
+    """An answer with more bytes than its request allows is not read to its end."""
+    size = 1024 * LIST.largest_reply
     written = 0
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -365,10 +388,29 @@ async def test_oversized_answer(announced: bool) -> None:
         raw_server(handler) as url,
         Session(Account(PHONE_NUMBER_ID, TOKEN, base_url=url)) as session,
     ):
-        with pytest.raises(InvalidResponse, match="16 MB"):
-            await session.send(BLOCK_ONE)
+        with pytest.raises(InvalidResponse, match="larger than 4 MB"):
+            await session.send(LIST)
 
-    assert written < 4 * LARGEST_REPLY
+    assert written < 4 * LIST.largest_reply
+
+
+@pytest.mark.parametrize("size", [LIST.largest_reply, LIST.largest_reply + 1])
+async def test_compressed_answer(size: int) -> None:
+    """What a few bytes decompress to is bounded in the same way."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(http(gzip.compress(bytes(size)), Content_Encoding="gzip"))
+
+    async with (
+        raw_server(handler) as url,
+        Session(Account(PHONE_NUMBER_ID, TOKEN, base_url=url)) as session,
+    ):
+        if size <= LIST.largest_reply:
+            assert (await session.send(LIST)).body == bytes(size)
+            return
+        with pytest.raises(InvalidResponse, match="larger than 4 MB"):
+            await session.send(LIST)
 
 
 async def test_timeout_is_total() -> None:
@@ -395,12 +437,21 @@ async def test_timeout_is_total() -> None:
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", InvalidResponse),
         (http(b"not gzip", Content_Encoding="gzip"), InvalidResponse),
-        (http(b"\x8b\x02\x80", Content_Encoding="no-such"), None),
+        (http(gzip.compress(b"{}")[:-4], Content_Encoding="gzip"), InvalidResponse),
+        (http(b"\x8b\x02\x80", Content_Encoding="br"), None),
         (b"SSH-2.0-OpenSSH\r\n\r\n", InvalidResponse),
         (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n", InvalidResponse),
         (b"", ConnectionFailed),
     ],
-    ids=["truncated", "undecodable", "unknown encoding", "not HTTP", "huge header", "nothing"],
+    ids=[
+        "truncated",
+        "undecodable",
+        "half a gzip",
+        "unknown encoding",
+        "not HTTP",
+        "huge header",
+        "nothing",
+    ],
 )
 async def test_broken_answers(answer: bytes, expected: type[TransportError] | None) -> None:
     """Truncated and undecodable answers are errors of ours; the request was sent."""
@@ -458,8 +509,14 @@ async def test_nothing_secret_in_the_chain() -> None:
     assert "proof" not in text
 
 
+PROXIED = ["http://api.invalid", "http://192.0.2.1:9"]
+
+
 async def test_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A session of our own goes through the proxy that the environment names."""
+    """A session of our own goes through the proxy that the environment names.
+
+    It does not where the environment excepts the host, nor ever to this machine itself.
+    """
     heard = []
 
     async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -468,17 +525,20 @@ async def test_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
 
     async with raw_server(proxy) as url:
         monkeypatch.setenv("http_proxy", url)
-        monkeypatch.setenv("no_proxy", "127.0.0.2")
-        account = Account(PHONE_NUMBER_ID, TOKEN, base_url="http://127.0.0.1:9")
-        async with Session(account) as session:
-            await session.send(BLOCK_ONE)
-        direct = Account(PHONE_NUMBER_ID, TOKEN, base_url="http://127.0.0.2:9")
-        async with Session(direct) as session:
-            with pytest.raises(ConnectionFailed):
+        monkeypatch.setenv("no_proxy", "direct.invalid")
+        for base_url in PROXIED:
+            account = Account(PHONE_NUMBER_ID, TOKEN, base_url=base_url, allow_http=True)
+            async with Session(account) as session:
                 await session.send(BLOCK_ONE)
+        for base_url in ("http://direct.invalid", "http://127.0.0.1:9", "http://localhost:9"):
+            account = Account(PHONE_NUMBER_ID, TOKEN, base_url=base_url, allow_http=True)
+            async with Session(account) as session:
+                with pytest.raises(ConnectionFailed):
+                    await session.send(BLOCK_ONE)
 
-    ((line, _, _),) = heard
-    assert line == f"POST http://127.0.0.1:9/v25.0/{PHONE_NUMBER_ID}/block_users HTTP/1.1"
+    assert [line for line, _, _ in heard] == [
+        f"POST {base_url}/v25.0/{PHONE_NUMBER_ID}/block_users HTTP/1.1" for base_url in PROXIED
+    ]
 
 
 async def test_proxy_without_a_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -491,7 +551,8 @@ async def test_proxy_without_a_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async with raw_server(proxy) as url:
         monkeypatch.setenv("http_proxy", url.removeprefix("http://"))
-        async with Session(Account(PHONE_NUMBER_ID, TOKEN, base_url="http://127.0.0.1:9")) as own:
+        account = Account(PHONE_NUMBER_ID, TOKEN, base_url=PROXIED[0], allow_http=True)
+        async with Session(account) as own:
             await own.send(BLOCK_ONE)
 
     assert len(heard) == 1
@@ -522,7 +583,7 @@ async def test_token_function_that_fetches(error: BaseException) -> None:
         raise error
 
     async with Session(Account(PHONE_NUMBER_ID, fetch)) as session:
-        with pytest.raises(AuthenticationError, match="access token") as caught:
+        with pytest.raises(TokenUnavailable, match="access token") as caught:
             await session.send(BLOCK_ONE)
 
     assert not caught.value.sent
@@ -561,6 +622,94 @@ async def test_our_timeout_while_connecting() -> None:
 
     assert [type(result) for result in results] == [RequestTimeout, RequestTimeout]
     assert [result.sent for result in results] == [True, False]
+
+
+@asynccontextmanager
+async def hanging() -> AsyncIterator[Account]:
+    """Serve an account whose requests are read and never answered."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        await asyncio.sleep(60)
+
+    async with raw_server(handler) as url:
+        yield Account(PHONE_NUMBER_ID, TOKEN, app_secret="s3cret" * 4, base_url=url)
+
+
+async def test_the_time_covers_the_token_function() -> None:
+    """A token function that hangs is given up with the request, which was not sent."""
+
+    async def never() -> str:
+        await asyncio.sleep(60)
+        return TOKEN
+
+    async with Session(Account(PHONE_NUMBER_ID, never), request_timeout=0.01) as session:
+        with pytest.raises(RequestTimeout, match="no access token within 0.01 s") as caught:
+            await session.send(BLOCK_ONE)
+
+    assert not caught.value.sent
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+async def test_cancelled_as_the_time_runs_out(ours_first: bool) -> None:
+    """A cancellation in the very turn in which the time runs out is not lost."""
+    loop = asyncio.get_running_loop()
+    async with hanging() as account, Session(account, request_timeout=0.25) as session:
+        sending = asyncio.create_task(session.send(BLOCK_ONE))
+        await asyncio.sleep(0)  # its timer runs from here
+        loop.call_later(0.3 if ours_first else 0.2, sending.cancel)
+        loop.call_soon(time.sleep, 0.35)  # so that both are due in one turn
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+
+
+async def refused(session: Session) -> None:
+    await session.close()
+    await session.send(BLOCK_ONE)
+
+
+async def timed_out(session: Session) -> None:
+    await session.send(BLOCK_ONE)
+
+
+async def cancelled(session: Session) -> None:
+    sending = asyncio.create_task(session.send(BLOCK_ONE))
+    asyncio.get_running_loop().call_later(0.02, sending.cancel)
+    await sending
+
+
+@pytest.mark.parametrize("fail", [refused, timed_out, cancelled])
+async def test_no_secret_in_the_locals(fail: Callable[[Session], Awaitable[None]]) -> None:
+    """No frame of a traceback has a secret among its locals, which error trackers record."""
+    async with hanging() as account, Session(account, request_timeout=0.1) as session:
+        with pytest.raises(BaseException) as caught:  # noqa: PT011  # a cancellation is one, too
+            await fail(session)
+
+    assert not secrets_in(caught.value)
+
+
+async def test_no_token_in_the_locals() -> None:
+    """That holds for a token that cannot be one as well."""
+    async with Session(Account(PHONE_NUMBER_ID, lambda: f"{TOKEN}\n")) as session:
+        with pytest.raises(TokenUnavailable) as caught:
+            await session.send(BLOCK_ONE)
+
+    assert not secrets_in(caught.value)
+
+
+def secrets_in(error: BaseException | None) -> list[str]:
+    """Return the names of the locals of *error* and of those below it that show a secret."""
+    if error is None:
+        return []
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    ours = (frame for frame in frames if frame.f_code.co_filename != __file__)
+    found = [
+        name
+        for frame in ours
+        for name, value in frame.f_locals.items()
+        if TOKEN in repr(value) or "appsecret_proof" in repr(value)
+    ]
+    return [*found, *secrets_in(error.__cause__), *secrets_in(error.__context__)]
 
 
 # --------------------------------------------------------------------------- open and closed
