@@ -62,6 +62,10 @@ class Slot:
         """Tell the pace that the request passed; the server may ask to wait all the same."""
         self.was_admitted, self.retry_after = True, retry_after
 
+    def asked_to_wait(self, retry_after: float | None) -> None:
+        """Tell the pace to wait, although nothing is known about the rate limit."""
+        self.retry_after = retry_after
+
 
 class Controller(abc.ABC):
     """What every controller does: counts requests, and obeys the server where it asks to wait."""

@@ -1,29 +1,30 @@
-"""When the next request may leave: one pace stands between a client and the socket.
+"""Lets requests wait until they may leave: one pace stands between a client and the socket.
 
 Every request passes `pace.slot()`.  A slot says how many users the request may name, and is told
 if the server refused it for its rate limit.  Single calls go before the chunks of a job, and those
-before the pages of a listing; within a class, first come, first served.
+before the pages of a listing; within a class, first come, first served.  But every fourth slot
+goes to whoever has waited longest, so that no class starves.
 
-A pace is a gate and a controller: the controller decides *when* (see `controller`), the gate *who*.
+This module waits; `controller` decides, without waiting, when the next request may leave.
 """
 
 from __future__ import annotations
 
 import asyncio
 import enum
-import heapq
 import itertools
 import time
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
 
 from blockusers.checks import number
 from blockusers.controller import AdaptiveController, Controller, FixedController, Slot
 
-_SLOWEST = 1e-6
+_SLOWEST: Final = 1e-6
 
 
 class Priority(enum.IntEnum):
@@ -96,7 +97,42 @@ class Pace(Protocol):
 OnChange: TypeAlias = Callable[[PaceState, PaceState], object]
 """Called with what a pace was doing, and with what it does now."""
 
-_Waiter: TypeAlias = tuple[Priority, bool, int, asyncio.Future[Slot]]
+_FAIR: Final = 4
+"""Every so many slots one goes to whoever has waited longest."""
+
+
+class _Queue:
+    """Who waits for a slot, and who goes next."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._granted = 0
+        # A line for each class, and before it one for those who are sent again; each waiter with
+        # a number that tells who came first.
+        self._lines: list[OrderedDict[asyncio.Future[Slot], int]] = [
+            OrderedDict() for _ in Priority for _ in (True, False)
+        ]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lines))
+
+    def add(self, waiter: asyncio.Future[Slot], priority: Priority, *, again: bool) -> None:
+        """Let *waiter* wait, behind those of its class."""
+        self._lines[2 * priority + (not again)][waiter] = next(self._numbers)
+
+    def discard(self, waiter: asyncio.Future[Slot]) -> None:
+        """Forget *waiter*, who waits no more."""
+        for line in self._lines:
+            line.pop(waiter, None)
+
+    def pop(self) -> asyncio.Future[Slot]:
+        """Return whose slot the next one is."""
+        self._granted += 1
+        lines = [line for line in self._lines if line]
+        is_fair = self._granted % _FAIR == 0
+        line = min(lines, key=lambda line: next(iter(line.values()))) if is_fair else lines[0]
+        waiter, _ = line.popitem(last=False)
+        return waiter
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -108,8 +144,7 @@ class _GatedPace:
     listeners: set[OnChange] = attrs.field(factory=set[Any], init=False, repr=False)
     """Who is told when the mode, the rate or the largest request changes."""
     _controller: Controller = attrs.field(init=False, repr=False)
-    _waiting: list[_Waiter] = attrs.field(factory=list[Any], init=False, repr=False)
-    _order: itertools.count[int] = attrs.field(factory=itertools.count, init=False, repr=False)
+    _queue: _Queue = attrs.field(factory=_Queue, init=False, repr=False)
     _alarm: asyncio.Task[None] | None = attrs.field(default=None, init=False, repr=False)
 
     @property
@@ -145,11 +180,12 @@ class _GatedPace:
 
     async def _enter(self, priority: Priority, *, again: bool) -> Slot:
         waiter: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (priority, not again, next(self._order), waiter))
+        self._queue.add(waiter, priority, again=again)
         self._let_through()
         try:
             return await waiter
         except asyncio.CancelledError:
+            self._queue.discard(waiter)
             if not waiter.cancelled():  # it was let through just before
                 self._controller.retract(waiter.result())
             self._let_through()
@@ -169,18 +205,16 @@ class _GatedPace:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        while self._waiting:
-            waiter = self._waiting[0][-1]
+        while self._queue:
             now = self._clock()
-            if waiter.done():  # it was cancelled
-                heapq.heappop(self._waiting)
-            elif (wait := self._controller.wait(now)) <= 0:
-                heapq.heappop(self._waiting)
-                waiter.set_result(self._controller.start(now))
-            else:
+            wait = self._controller.wait(now)
+            if wait > 0:
                 if wait < float("inf"):
                     self._alarm = asyncio.ensure_future(self._ring_after(wait))
                 return
+            waiter = self._queue.pop()
+            if not waiter.done():  # a cancelled one has not run yet
+                waiter.set_result(self._controller.start(now))
 
     async def _ring_after(self, seconds: float) -> None:
         await self._sleep(seconds)

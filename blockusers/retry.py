@@ -1,7 +1,7 @@
-"""Trying again: what is worth it, how long to wait before, and when to give up.
+"""Retries: which errors are worth another attempt, how long to wait before, when to give up.
 
-Timeouts, resets, unreadable answers, passing faults at Meta's and refusals for the rate limit are
-tried again; blocking and unblocking are set operations, so sending one twice does no harm.
+Timeouts, resets, unreadable answers, transient errors of Meta's and refusals for the rate limit
+are tried again; blocking and unblocking are set operations, so sending one twice does no harm.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 import attrs
 import tenacity
 
+from blockusers.cancelling import no_foreign_cancellation
 from blockusers.checks import number
 from blockusers.controller import Slot
 from blockusers.errors import (
@@ -28,16 +29,16 @@ from blockusers.pacing import Pace, Priority
 
 T = TypeVar("T")
 
-_PASSING: Final = (
+_TRANSIENT: Final = (
     TransportError,  # no usable answer
-    ServiceError,  # 139103 and the other passing faults
+    ServiceError,  # 139103 and the other transient errors
     RateLimited,  # 130429 and the call limits
 )
 
 
-def is_passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether trying again may help; never so for a cancellation, which tenacity asks about too."""
-    return isinstance(error, _PASSING)
+    return isinstance(error, _TRANSIENT)
 
 
 @attrs.frozen(kw_only=True)
@@ -80,7 +81,7 @@ class RetryPolicy:
         priority: Priority,
         on_retry: Callable[[BaseException, float], None] = lambda *_: None,
     ) -> T:
-        """Call *action* in a slot of *pace*, again and again while its error is a passing one.
+        """Call *action* in a slot of *pace*, again and again while its error is transient.
 
         Before each wait *on_retry* is told the error, and the seconds.
 
@@ -104,14 +105,12 @@ class RetryPolicy:
                 budget.waited(self.clock() - asked - slot.held)
                 try:
                     return await action(slot)
-                except RateLimited as error:
-                    slot.rate_limited(error.retry_after)
-                    raise
                 except ApiError as error:
-                    slot.admitted(error.retry_after)
+                    _teach(slot, error)
                     raise
 
-        return await attempts(attempt)
+        with no_foreign_cancellation():
+            return await attempts(attempt)
 
     def _check_patience(self, hold_for: float) -> None:
         """Fail now rather than wait in silence behind a wait that another call was told of."""
@@ -148,7 +147,7 @@ class _Budget:
         if isinstance(error, AuthenticationError) and error.sent and self.policy.token_changes:
             self.tokens_refused += 1
             return self.tokens_refused == 1
-        return is_passing(error)
+        return is_transient(error)
 
     def waited(self, seconds: float) -> None:
         if self.first_failure is not None:
@@ -177,6 +176,20 @@ class _Budget:
     def _is_paces_business(self, state: tenacity.RetryCallState) -> bool:
         """Say whether the wait is that for the next slot of the pace."""
         return self.pace.adapts and isinstance(_error(state), RateLimited)
+
+
+def _teach(slot: Slot, error: ApiError) -> None:
+    """Tell the pace what an error says about the rate limit.
+
+    Only the API's own answers come from behind the limit: an error without a code is the page of
+    a gateway, which says nothing about it, except where it asks to slow down itself (429).
+    """
+    if isinstance(error, RateLimited) and error.sent:
+        slot.rate_limited(error.retry_after)
+    elif error.code is not None:
+        slot.admitted(error.retry_after)
+    else:
+        slot.asked_to_wait(error.retry_after)
 
 
 def _error(state: tenacity.RetryCallState) -> BaseException:

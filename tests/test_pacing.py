@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -79,15 +80,51 @@ async def test_order() -> None:
             asyncio.create_task(take(gate, order, name, priority))
             for name, priority in [
                 ("page", Priority.LISTING),
-                ("chunk 1", Priority.BULK),
-                ("chunk 2", Priority.BULK),
+                ("chunk", Priority.BULK),
                 ("single", Priority.SINGLE),
             ]
         ]
         await asyncio.sleep(0)
     await asyncio.gather(*tasks)
 
-    assert order == ["single", "chunk 1", "chunk 2", "page"]
+    assert order == ["single", "chunk", "page"]
+
+
+async def test_nobody_starves() -> None:
+    """Every fourth slot goes to whoever has waited longest, however many single calls there are."""
+    gate, order = pace(1), []
+    async with gate.slot():
+        tasks = [
+            asyncio.create_task(take(gate, order, name, priority))
+            for name, priority in [
+                ("page", Priority.LISTING),
+                ("chunk 1", Priority.BULK),
+                ("chunk 2", Priority.BULK),
+                *[("single", Priority.SINGLE)] * 20,
+            ]
+        ]
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+
+    assert [order.index(name) for name in ("page", "chunk 1", "chunk 2")] == [2, 6, 10]
+
+
+async def test_who_gave_up_is_forgotten() -> None:
+    """Of waiters that were cancelled nothing is kept, though no slot came free meanwhile."""
+    gate = pace(1)
+    async with gate.slot():
+        before = len(gc.get_objects())
+        tasks = [asyncio.create_task(take(gate, [], "page")) for _ in range(1000)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks.clear()
+        del task
+        gc.collect()
+        kept = len(gc.get_objects()) - before
+
+    assert kept < 100
 
 
 async def test_cancelled_waiters() -> None:

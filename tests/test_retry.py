@@ -22,6 +22,7 @@ from blockusers import (
     RequestTimeout,
     RetryPolicy,
     ServiceError,
+    TokenUnavailable,
 )
 from blockusers.controller import Slot
 from blockusers.pacing import FixedPace, Pace, Priority
@@ -202,13 +203,36 @@ async def test_a_wait_that_another_call_was_told_of(clock: Clock) -> None:
 
 
 async def test_any_hint_holds_everyone(clock: Clock) -> None:
-    """A wait that a passing fault asks for holds all requests; that one was no refusal."""
+    """A wait that a gateway asks for holds all requests; about the rate limit it says nothing."""
     gate = pace(clock=clock)
     asked = ServiceError("busy", status=503, retry_after=9.0)
     await attempt_all(quick(Clock()), [asked, InvalidRequest("no", 100)], gate)
 
     assert clock.now >= 1009.0
-    assert (gate.state.admitted, gate.state.rate_limited) == (2, 0)
+    assert (gate.state.admitted, gate.state.rate_limited) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "learned"),
+    [
+        (ServiceError("internal", 139103), (1, 0)),
+        (InvalidRequest("no", 100), (1, 0)),
+        (RateLimited("slow down", 130429), (0, 1)),
+        (RateLimited("too many requests", status=429), (0, 1)),
+        (RateLimited("the server asked to wait", sent=False), (0, 0)),
+        (ServiceError("bad gateway", status=502), (0, 0)),
+        (InvalidResponse("HTML"), (0, 0)),
+        (ConnectionFailed("reset"), (0, 0)),
+        (TokenUnavailable("vault: 503", sent=False), (0, 0)),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, Exception) else "",
+)
+async def test_what_a_pace_learns_from(error: Exception, learned: tuple[int, int]) -> None:
+    """Only what came from behind the rate limit counts as admitted, and only its refusals so."""
+    gate = pace()
+    await attempt_all(quick(Clock(), attempts=1, timeout=0), [error], gate)
+
+    assert (gate.state.admitted, gate.state.rate_limited) == learned
 
 
 async def test_tasks_do_not_share_attempts() -> None:
