@@ -47,6 +47,8 @@ async def equalize(
                 " meant: blockusers list | blockusers unblock --file -"
             ) from None
         tell_plan(plan, screen)
+        if dry_run:
+            _warn_of_removals(plan, screen)
         if dry_run or not (plan.to_add or plan.to_remove):
             return not plan.rejected
         if yes or max_removals is not None:
@@ -66,10 +68,13 @@ def tell_plan(plan: SyncReport, screen: Screen) -> None:
     for outcome in plan.rejected:
         screen.say(f"rejected: {mask(str(outcome.input))} {outcome.fault}", "yellow")
     screen.say(plan.summary())
+
+
+def _warn_of_removals(plan: SyncReport, screen: Screen) -> None:
     if len(plan.to_remove) > plan.max_removals:
         screen.say(
-            f"{plan.max_removals:,} removals are permitted without a question;"
-            f" --max-removals {len(plan.to_remove)} permits all",
+            f"that is more than the {plan.max_removals:,} removals that are permitted; if the file"
+            f" is right, pass --max-removals {len(plan.to_remove)}",
             "yellow",
         )
 

@@ -111,7 +111,7 @@ def test_too_many_removals(command: Any, sandbox: Sandbox, file: Path) -> None:
     assert ran.code == 3
     assert len(ran.lines) == 19
     assert "19 of 20 blocked users would be unblocked" in ran.stderr
-    assert "pass --max-removals 19" in ran.stderr
+    assert ran.stderr.count("--max-removals 19") == 1
     assert len(sandbox.blocklist()) == 20
     assert command("sync", file, "--yes", "--max-removals", "19").code == 0
     assert len(sandbox.blocklist()) == 1
@@ -124,9 +124,8 @@ def test_a_dry_run_shows_all_removals(command: Any, sandbox: Sandbox, file: Path
 
     assert ran.code == 0
     assert len(ran.lines) == 19
-    assert (
-        "2 removals are permitted without a question; --max-removals 19 permits all" in ran.stderr
-    )
+    assert "more than the 2 removals that are permitted; " in ran.stderr
+    assert "pass --max-removals 19" in ran.stderr
     assert len(sandbox.blocklist()) == 20
 
 
