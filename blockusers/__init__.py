@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from blockusers.pacing import AdaptivePace, FixedPace, PaceState
     from blockusers.report import Incomplete, Outcome, PartialFailure, Report, UserFailed
     from blockusers.retry import RetryPolicy
-    from blockusers.syncing import SyncReport, TooManyRemovals
+    from blockusers.syncing import SyncIncomplete, SyncReport, TooManyRemovals
 
 __version__ = "0.1.0"
 
@@ -95,6 +95,7 @@ __all__ = [
     "Retrying",
     "ServiceError",
     "Status",
+    "SyncIncomplete",
     "SyncReport",
     "TokenUnavailable",
     "TooManyRemovals",

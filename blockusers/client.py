@@ -253,6 +253,7 @@ class Client:
 
         Raises:
             BlocklistChanged: The list changes faster than it can be read.
+            InvalidResponse: The list does not end, or not where the server says that it does.
             BlockUsersError: A page could not be read.
         """
         self._check_page_size(page_size)
@@ -275,6 +276,7 @@ class Client:
         Raises:
             ValueError: Both *after* and *before* are given.
             BlocklistChanged: The list changed since the cursor was made.
+            InvalidResponse: The list does not end, or not where the server says that it does.
             BlockUsersError: A page could not be read.
         """
         self._check_page_size(page_size)
@@ -285,13 +287,14 @@ class Client:
         return self._paginator.pages(page_size, after, before)
 
     async def snapshot(self, *, page_size: int | None = None) -> tuple[BlockedUser, ...]:
-        """Return the list as it was at one instant.
+        """Return the list as it was at one instant, without repeats.
 
         Args:
             page_size: Users per request; None leaves it to the server.
 
         Raises:
             BlocklistChanged: The list changed during each of 5 walks.
+            InvalidResponse: The list does not end, or not where the server says that it does.
             BlockUsersError: A page could not be read.
         """
         self._check_page_size(page_size)
@@ -314,6 +317,7 @@ class Client:
         Raises:
             TypeError: *users* is no list of users.
             BlocklistChanged: The list changes faster than it can be read.
+            InvalidResponse: The list does not end, or not where the server says that it does.
             BlockUsersError: A page could not be read.
         """
         return await find(users, self.blocked(page_size=page_size), self._reader)
@@ -325,23 +329,24 @@ class Client:
 
         Whoever is unblocked by mistake cannot be blocked again until they write. So nobody is
         unblocked who may be wanted: numbers of Brazil, Mexico and Argentina match with and without
-        the digit that marks mobile ones, and whoever an input that was refused may mean stays.
-        Who is listed by BSUID only, though, is not known to be whom a number names: name them by
-        their BSUID, too. Unblocks first, for the list may be full.
+        the digit that marks mobile ones, and while any input is rejected nobody is unblocked at
+        all, for it may mean anybody. Who is listed by BSUID only, though, is not known to be whom
+        a number names: name them by their BSUID, too. Unblocks first, for the list may be full.
 
         Args:
             users: All that shall be blocked.
-            dry_run: Only tell what there is to do.
-            max_removals: Most users to unblock; None is a tenth of those blocked. If there are
-                more, nothing is done at all.
+            dry_run: Only return what there is to do, however many removals that takes.
+            max_removals: Most users to unblock; None is a tenth of those blocked, rounded down,
+                and so 0 if there are fewer than ten. If there are more, nothing is done at all.
 
         Returns:
-            Who was added and removed, who was right already, and what was refused.
+            Who was added and removed, who was kept, and what was rejected.
 
         Raises:
             TooManyRemovals: More than *max_removals* would be unblocked; nothing was done.
             ValueError: *users* names nobody.
-            Incomplete: A job ended early. To call it again goes on from there.
+            SyncIncomplete: It ended early; its `report` says what was done. To sync again goes on
+                from there.
             BlockUsersError: The list could not be read; nothing was done.
             TypeError: *users* is no list of users.
         """

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from blockusers.identifiers import INTERNATIONAL, Reader, same_person
-from blockusers.models import BlockedUser
-from blockusers.report import User, names_of
+from blockusers.models import BlockedUser, Fault, Status
+from blockusers.report import Outcome, User, named_by, names_of
 from blockusers.sources import Source, Users
 
 
@@ -17,49 +17,65 @@ async def find(
 ) -> dict[User, BlockedUser]:
     """Return those of *users*, as given, that *walk* comes upon, each with its entry."""
     async with aclosing(walk):
-        wanted = _Wanted(reader)
-        source = Source(users)
-        try:
-            while not source.at_end:
-                await source.read(reader.at_once, wanted.add)
-                await asyncio.sleep(0)
-        finally:
-            await source.close()
-        if source.error is not None:
-            raise source.error
-        found: dict[User, BlockedUser] = {}
-        if wanted:
+        wanted = await read_wanted(users, reader)
+        found: dict[int, BlockedUser] = {}
+        if wanted.distinct:
             async for entry in walk:
-                found.update(dict.fromkeys(wanted.take(entry), entry))
-                if not wanted:
+                found.update(dict.fromkeys(wanted.match(entry), entry))
+                if len(found) == len(wanted.distinct):
                     break
-        return {user: found[user] for user in wanted.order if user in found}
+        return {user: found[index] for user, index in wanted.inputs if index in found}
 
 
-class _Wanted:
-    """Who is looked for, by each key under which the list may hold them."""
+async def read_wanted(users: Users, reader: Reader) -> Wanted:
+    """Read *users* to their end; what they raise is raised."""
+    source, wanted = Source(users), Wanted(reader)
+    try:
+        while not source.at_end:
+            await source.read(reader.at_once, wanted.add)
+            await asyncio.sleep(0)
+    finally:
+        await source.close()
+    if source.error is not None:
+        raise source.error
+    return wanted
+
+
+class Wanted:
+    """Users to look for on the list, by each key under which it may hold them."""
 
     def __init__(self, reader: Reader) -> None:
+        self.inputs: list[tuple[User, int]] = []
+        """The users as given, each with the index of its person in `distinct`."""
+        self.distinct: list[User] = []
+        """The first input for each person."""
+        self.rejected: list[Outcome] = []
+        """What was given and names nobody, and why."""
         self._reader = reader
-        self.order: list[User] = []
-        self._by_key: dict[str, list[User]] = {}
-        self._left: set[User] = set()
-
-    def __bool__(self) -> bool:
-        return bool(self._left)
+        self._index_of: dict[str, int] = {}
+        self._listed_as: dict[str, list[int]] = {}
 
     def add(self, users: Sequence[User]) -> None:
-        """Look for *users*, too; what names nobody is on no list."""
+        """Look for *users*, too."""
         for user in users:
-            with suppress(ValueError):
-                for name in names_of(user, self._reader):
-                    for key in same_person(name):
-                        self._by_key.setdefault(key, []).append(user)
-                self.order.append(user)
-                self._left.add(user)
+            try:
+                names = names_of(user, self._reader)
+            except ValueError as error:
+                fault = Fault(None, str(error))
+                self.rejected.append(Outcome(named_by(user), Status.FAILED, faults=(fault,)))
+            else:
+                self._enter(user, names)
 
-    def take(self, entry: BlockedUser) -> list[User]:
-        """Return who is *entry*."""
-        taken = [user for name in names_of(entry) for user in self._by_key.get(name, ())]
-        self._left.difference_update(taken)
-        return taken
+    def _enter(self, user: User, names: Sequence[str]) -> None:
+        index = self._index_of.get(names[0], len(self.distinct))
+        if index == len(self.distinct):
+            self.distinct.append(user)
+        self.inputs.append((user, index))
+        for name in names:
+            self._index_of.setdefault(name, index)
+            for key in same_person(name):
+                self._listed_as.setdefault(key, []).append(index)
+
+    def match(self, entry: BlockedUser) -> set[int]:
+        """Return the indexes of those who are, or may be, *entry*."""
+        return {index for name in names_of(entry) for index in self._listed_as.get(name, ())}

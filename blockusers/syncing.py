@@ -1,39 +1,24 @@
 """Makes the blocklist equal to a list of users.
 
 That is dangerous: whoever is removed by mistake cannot be blocked again until they write.  So
-nothing is removed that may be wanted, hardly anything is removed at once, and nothing at all where
-the list that is wanted looks wrong.
+nobody is removed who may be wanted, at most a tenth of the list is removed unless more is
+permitted, and nobody at all while some input is rejected: it may mean anybody.
 """
 
 from __future__ import annotations
 
-import asyncio
-import math
-import re
-import unicodedata
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import attrs
 
-from blockusers import identifiers
 from blockusers.errors import BlockUsersError
-from blockusers.identifiers import INTERNATIONAL, Reader
-from blockusers.models import BlockedUser, Fault, Operation, Status
-from blockusers.report import (
-    Outcome,
-    PartialFailure,
-    Report,
-    User,
-    named_by,
-    names_of,
-    written,
-)
-from blockusers.sources import Source, Users
-
-_TAIL: Final = 7
-"""So many digits in an input that was refused make it possible that it is the number which ends so;
-of a shorter one, all of its digits do."""
+from blockusers.finding import Wanted, read_wanted
+from blockusers.identifiers import INTERNATIONAL, Reader, mask_all
+from blockusers.models import BlockedUser, Operation, Status
+from blockusers.report import Incomplete, Outcome, PartialFailure, Report, User
+from blockusers.sources import Users
 
 
 @attrs.define(slots=False)
@@ -45,6 +30,7 @@ class TooManyRemovals(BlockUsersError):
     listed: int
     """How many are blocked."""
     permitted: int
+    """How many may be unblocked."""
 
     def __str__(self) -> str:
         return self.advising(f"max_removals={self.removals}")
@@ -58,45 +44,73 @@ class TooManyRemovals(BlockUsersError):
         )
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class SyncReport:
     """What it took, or would take, to make the blocklist equal to the users wanted."""
 
     to_remove: tuple[BlockedUser, ...]
-    """Who is blocked and not wanted."""
+    """Who is blocked and not wanted; nobody if some input was rejected."""
     to_add: tuple[User, ...]
     """Who is wanted, as given, and not blocked."""
     kept: tuple[BlockedUser, ...]
-    """Who is blocked and wanted, or may be."""
-    refused: tuple[Outcome, ...]
-    """What was given and names nobody, and why. Whoever it may mean was kept."""
+    """Who is blocked and stays so."""
+    rejected: tuple[Outcome, ...]
+    """What was given and names nobody, and why. While there are any, nobody is removed."""
+    max_removals: int = 0
+    """How many were permitted to be removed; 0 if some input was rejected."""
     removed: Report | None = None
-    """What became of those to remove; None if it was a dry run."""
+    """What became of those to remove; None if that was not begun."""
     added: Report | None = None
-    """What became of those to add; None if it was a dry run."""
+    """What became of those to add; None if that was not begun."""
 
     def raise_for_failures(self) -> None:
         """Raise `PartialFailure` unless the lists are equal now."""
         for report in (self.removed, self.added):
             if report is not None:
                 report.raise_for_failures()
-        if self.refused:
-            raise PartialFailure(Report(Operation.BLOCK, self.refused))
+        if self.rejected:
+            raise PartialFailure(Report(Operation.BLOCK, self.rejected))
 
     def summary(self) -> str:
-        """Return the counts in a few words."""
-        done = self.added is not None and self.removed is not None
-        added = len(self.added.succeeded) if self.added else len(self.to_add)
-        removed = len(self.removed.succeeded) if self.removed else len(self.to_remove)
-        missed = len(self.to_add) + len(self.to_remove) - added - removed
-        words = [
-            f"{added:,} {'added' if done else 'to add'}",
-            f"{removed:,} {'removed' if done else 'to remove'}",
-            f"{len(self.kept):,} already right",
-        ]
-        words += [f"{missed:,} failed"] if missed else []
-        words += [f"{len(self.refused):,} refused"] if self.refused else []
-        return ", ".join(words)
+        """Return the counts in a few words, such as `1 added, 2 removed, 19 already right`."""
+        begun = not (self.removed is None and self.added is None)
+        words = self._done() if begun else self._to_do()
+        if self.rejected:
+            words += [f"{len(self.kept):,} kept", f"{len(self.rejected):,} rejected"]
+            return ", ".join(words) + ": nobody is removed until all inputs are valid"
+        return ", ".join([*words[:2], f"{len(self.kept):,} already right", *words[2:]])
+
+    def _to_do(self) -> list[str]:
+        return [f"{len(self.to_add):,} to add", f"{len(self.to_remove):,} to remove"]
+
+    def _done(self) -> list[str]:
+        removed, added = _counts(self.removed, self.to_remove), _counts(self.added, self.to_add)
+        words = [f"{added[Status.DONE]:,} added", f"{removed[Status.DONE]:,} removed"]
+        both = removed + added
+        others = (status for status in Status if status is not Status.DONE)
+        return words + [f"{both[status]:,} {status.value}" for status in others if both[status]]
+
+    def __repr__(self) -> str:
+        # The fields hold people's phone numbers; a repr ends up in logs.
+        return f"<SyncReport: {self.summary()}>"
+
+
+def _counts(report: Report | None, users: Sequence[object]) -> Counter[Status]:
+    return Counter({Status.REMAINING: len(users)}) if report is None else report.counts
+
+
+@attrs.define(slots=False)
+class SyncIncomplete(BlockUsersError):
+    """A sync ended early. What was done before is in its *report*."""
+
+    report: SyncReport
+    """Who is removed and added by now; those removed can be blocked again only after writing."""
+    error: Exception = attrs.field(repr=lambda error: mask_all(repr(error)))
+    """What ended it; also the `__cause__`."""
+
+    def __str__(self) -> str:
+        why = mask_all(str(self.error)) or type(self.error).__name__
+        return f"the sync ended early ({self.report.summary()}): {why}; to go on, sync again"
 
 
 Job: TypeAlias = Callable[[Sequence[User]], Awaitable[Report]]
@@ -113,112 +127,59 @@ async def sync(
     reader: Reader = INTERNATIONAL,
 ) -> SyncReport:
     """Make the blocklist equal to *users*; see `Client.sync`."""
-    wanted = await _read(users, reader)
-    listed = await snapshot()
-    plan = wanted.compare(listed)
-    permitted = math.ceil(len(listed) / 10) if max_removals is None else max_removals
-    if len(plan.to_remove) > permitted:
-        raise TooManyRemovals(len(plan.to_remove), len(listed), permitted)
-    return plan if dry_run else await carry_out(plan, block=block, unblock=unblock)
-
-
-async def carry_out(plan: SyncReport, *, block: Job, unblock: Job) -> SyncReport:
-    """Do what *plan* says; first remove, for the list may be full."""
-    removed = await unblock(plan.to_remove)
-    return attrs.evolve(plan, removed=removed, added=await block(plan.to_add))
-
-
-async def _read(users: Users, reader: Reader) -> _Wanted:
-    source, wanted = Source(users), _Wanted(reader)
-    try:
-        while not source.at_end:
-            await source.read(reader.at_once, wanted.add)
-            await asyncio.sleep(0)
-    finally:
-        await source.close()
-    if source.error is not None:
-        raise source.error
-    if not wanted.users:
+    wanted = await read_wanted(users, reader)
+    if not wanted.distinct:
         raise ValueError(
             "users: names nobody, and an empty list would unblock everybody; if that is meant,"
             " use unblock(await client.snapshot())"
         )
-    return wanted
+    plan = _compare(wanted, await snapshot(), max_removals)
+    if dry_run:
+        return plan
+    check_removals(plan)
+    return await carry_out(plan, block=block, unblock=unblock)
 
 
-class _Wanted:
-    """The users that shall be blocked."""
-
-    def __init__(self, reader: Reader) -> None:
-        self.users: list[User] = []
-        self._reader = reader
-        self._place_of: dict[str, int] = {}
-        self._refused: list[Outcome] = []
-        self._doubts = _Doubts()
-
-    def add(self, users: Sequence[User]) -> None:
-        """Want *users*, too."""
-        for user in users:
-            try:
-                names = names_of(user, self._reader)
-            except ValueError as error:
-                fault = Fault(None, str(error))
-                self._refused.append(Outcome(named_by(user), Status.FAILED, faults=(fault,)))
-                self._doubts.add(written(named_by(user)))
-            else:
-                place = self._place_of.get(names[0], len(self.users))
-                self.users += [user] if place == len(self.users) else []
-                for name in names:
-                    self._place_of.setdefault(name, place)
-
-    def compare(self, listed: Sequence[BlockedUser]) -> SyncReport:
-        """Return what it takes to make *listed* what is wanted."""
-        found: set[int] = set()
-        kept: list[BlockedUser] = []
-        to_remove: list[BlockedUser] = []
-        for entry in listed:
-            names = names_of(entry)
-            keys = set().union(*map(identifiers.same_person, names)) & self._place_of.keys()
-            found |= {self._place_of[key] for key in keys}
-            may_be_wanted = keys or any(map(self._doubts.may_mean, names))
-            (kept if may_be_wanted else to_remove).append(entry)
-        missing = (user for place, user in enumerate(self.users) if place not in found)
-        return SyncReport(tuple(to_remove), tuple(missing), tuple(kept), tuple(self._refused))
+def check_removals(plan: SyncReport) -> None:
+    """Raise `TooManyRemovals` if *plan* would remove more than it permits."""
+    removals = len(plan.to_remove)
+    if removals > plan.max_removals:
+        raise TooManyRemovals(removals, removals + len(plan.kept), plan.max_removals)
 
 
-class _Doubts:
-    """Whom the inputs that were refused may mean: rather one too many."""
+async def carry_out(plan: SyncReport, *, block: Job, unblock: Job) -> SyncReport:
+    """Do what *plan* says; first remove, for the list may be full.
 
-    def __init__(self) -> None:
-        self._ends: set[str] = set()
-        self._starts: set[str] = set()
-        self._words: list[str] = []
-
-    def add(self, text: str) -> None:
-        """Note an input that was refused."""
-        digits = _digits(text)
-        windows = range(max(1, len(digits) - _TAIL + 1))
-        self._ends |= {digits[at : at + _TAIL] for at in windows if digits}
-        if exponent := _EXPONENT.search(text):
-            self._starts.add(_digits(exponent[1]).rstrip("0"))
-        if not text.isdecimal():
-            self._words.append(_letters(text))
-
-    def may_mean(self, name: str) -> bool:
-        """Say whether one of the inputs may mean whom the list calls so."""
-        if "." in name:
-            return any(_letters(name) in word for word in self._words)
-        ends = (name[-length:] for length in range(1, _TAIL + 1))
-        return not self._ends.isdisjoint(ends) or name.startswith(tuple(self._starts))
+    Raises:
+        SyncIncomplete: It ended early; what was done before is in the error's report.
+        BlockUsersError: Nothing was done.
+    """
+    try:
+        plan = attrs.evolve(plan, removed=await unblock(plan.to_remove))
+    except Incomplete as early:
+        raise SyncIncomplete(attrs.evolve(plan, removed=early.report), early.error) from early.error
+    try:
+        return attrs.evolve(plan, added=await block(plan.to_add))
+    except Incomplete as early:
+        raise SyncIncomplete(attrs.evolve(plan, added=early.report), early.error) from early.error
+    except BlockUsersError as error:
+        # Such as `ClientClosed`: nobody was added, but who was removed must not be forgotten.
+        raise SyncIncomplete(plan, error) from error
 
 
-_EXPONENT: Final = re.compile(r"([0-9][0-9.]*)[eE]\+?[0-9]+")
-
-
-def _digits(text: str) -> str:
-    """Return the digits of whatever script, in ASCII, without the noughts before them."""
-    return "".join(str(unicodedata.decimal(char)) for char in text if char.isdecimal()).lstrip("0")
-
-
-def _letters(text: str) -> str:
-    return "".join(filter(str.isalnum, text.casefold()))
+def _compare(
+    wanted: Wanted, listed: tuple[BlockedUser, ...], max_removals: int | None
+) -> SyncReport:
+    """Return what it takes to make *listed* what is wanted."""
+    found: set[int] = set()
+    kept: list[BlockedUser] = []
+    to_remove: list[BlockedUser] = []
+    for entry in listed:
+        indexes = wanted.match(entry)
+        found |= indexes
+        (kept if indexes else to_remove).append(entry)
+    to_add = tuple(user for index, user in enumerate(wanted.distinct) if index not in found)
+    if wanted.rejected:
+        return SyncReport((), to_add, listed, tuple(wanted.rejected))
+    permitted = len(listed) // 10 if max_removals is None else max_removals
+    return SyncReport(tuple(to_remove), to_add, tuple(kept), (), permitted)

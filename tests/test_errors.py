@@ -36,9 +36,9 @@ from blockusers.errors import (
     fresh,
 )
 from blockusers.identifiers import Identifiers, read
-from blockusers.models import CODES, Operation, Reaction, Status
+from blockusers.models import CODES, BlockedUser, Operation, Reaction, Status
 from blockusers.report import Incomplete, Outcome, PartialFailure, Report, UserFailed
-from blockusers.syncing import TooManyRemovals
+from blockusers.syncing import SyncIncomplete, SyncReport, TooManyRemovals
 from blockusers.wire import Reply, read_page, read_update
 
 TREE: dict[type[Exception], type[Exception]] = {
@@ -58,6 +58,7 @@ TREE: dict[type[Exception], type[Exception]] = {
     BlocklistChanged: ApiError,
     ServiceError: ApiError,
     Incomplete: BlockUsersError,
+    SyncIncomplete: BlockUsersError,
     PartialFailure: BlockUsersError,
     UserFailed: BlockUsersError,
     TooManyRemovals: BlockUsersError,
@@ -91,6 +92,9 @@ NUMBER = "+16505551234"
 OUTCOME = Outcome(NUMBER, Status.UNKNOWN)
 ADVICE = "make a new one in Meta's Business settings, under System users"
 REPORT = Report(Operation.BLOCK, (OUTCOME,), repeats=2, requests=3, rate_limited=1, elapsed=0.5)
+SYNC_REPORT = SyncReport(
+    (BlockedUser(NUMBER[1:]),), (NUMBER,), (), (OUTCOME,), max_removals=1, removed=REPORT
+)
 EVERY_ERROR = [
     BlockUsersError("whatever"),
     TransportError("broke"),
@@ -103,6 +107,7 @@ EVERY_ERROR = [
         for kind in (ApiError, *CLASSES)
     ),
     Incomplete(REPORT, RateLimited("slow down", 130429, retry_after=60.0)),
+    SyncIncomplete(SYNC_REPORT, ValueError(f"bad row: {NUMBER}")),
     PartialFailure(REPORT),
     UserFailed(OUTCOME),
     TooManyRemovals(19, 20, 2),

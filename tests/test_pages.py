@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
+from itertools import chain, repeat
+from itertools import count as naturals
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockusers import BlockedUser, BlocklistChanged, Page, ServiceError
+from blockusers import BlockedUser, BlocklistChanged, InvalidResponse, Page, ServiceError
 from blockusers.pages import Paginator
 from blockusers.wire import Listing
 
@@ -56,6 +58,29 @@ class Shelf:
     @property
     def paginator(self) -> Paginator:
         return Paginator(self.fetch, self.pause)
+
+
+def scripted(listings: Iterable[Listing | Exception]) -> Paginator:
+    """Return a paginator that gets these answers, whatever it asks for."""
+    answers = iter(listings)
+
+    async def fetch(*_: object) -> Listing:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def pause(_: int) -> None:
+        pass
+
+    return Paginator(fetch, pause)
+
+
+def listing(
+    *wa_ids: str, after: str | None = None, before: str | None = None, more: bool = False
+) -> Listing:
+    """Return a page with these users; with *more*, it has links in both directions."""
+    return Listing(Page(tuple(map(BlockedUser, wa_ids)), before, after), more, more)
 
 
 async def names(source: AsyncIterator[BlockedUser] | AsyncIterator[Page]) -> list[str | None]:
@@ -112,21 +137,108 @@ async def test_page_size() -> None:
     assert [len(page.users) async for page in shelf.paginator.pages(3)] == [3, 3, 1]
 
 
-@pytest.mark.parametrize("after", [None, "same"])
-async def test_no_new_cursor(after: str | None) -> None:
-    """A page without a new cursor is the last: the walk cannot go round in circles."""
-    calls = 0
+@pytest.mark.parametrize("last", [listing("2"), listing("2", after="1"), listing()])
+async def test_no_way_on(last: Listing) -> None:
+    """Where no page has links, one without a new cursor or without users is the last."""
+    paginator = scripted([listing("1", after="1"), last])
 
-    async def fetch(*_: object) -> Listing:
-        nonlocal calls
-        calls += 1
-        return Listing(Page((BlockedUser(wa_id=str(calls)),), None, after))
+    assert await names(paginator.blocked()) == ["1", "2"][: 1 + len(last.page.users)]
 
-    async def pause(_: int) -> None:
-        raise AssertionError
 
-    assert await names(Paginator(fetch, pause).blocked()) == ["1", "2"][: calls or 2]
-    assert calls == (2 if after else 1)
+NO_WAY_ON = [
+    (listing("2", more=True), "has no cursor"),
+    (listing("2", after="1", before="1", more=True), "repeats an earlier cursor"),
+    (listing(after="2", before="2", more=True), "is empty"),
+]
+
+
+@pytest.mark.parametrize(("last", "why"), NO_WAY_ON)
+@pytest.mark.parametrize("linked", [False, True])
+async def test_a_link_without_a_way_on(last: Listing, why: str, linked: bool) -> None:
+    """A page that says another follows, but not how to get it, is an error, not the end."""
+    given = [listing("1", after="1", more=linked), last]
+
+    for walk in (scripted(given).pages(), scripted(given).blocked()):
+        with pytest.raises(InvalidResponse, match=f"another page follows, but this one {why};"):
+            await names(walk)
+    with pytest.raises(InvalidResponse, match=why):
+        await scripted(given).snapshot()
+
+
+@pytest.mark.parametrize(("last", "why"), NO_WAY_ON)
+async def test_a_link_without_a_way_back(last: Listing, why: str) -> None:
+    """Going backward, the link and the cursor to the page before count."""
+    given = [listing("1", before="1", more=True), last]
+
+    with pytest.raises(InvalidResponse, match=why):
+        await names(scripted(given).pages(before="0"))
+
+
+async def test_a_page_fetched_by_its_cursor() -> None:
+    """Who fetches page by page does not take a page that leads nowhere for the last either."""
+    with pytest.raises(InvalidResponse, match="repeats"):
+        await anext(scripted([listing("2", after="1", more=True)]).pages(after="1"))
+
+
+async def test_the_other_link_does_not_count() -> None:
+    """Going forward, a link to the page before does not promise that another follows."""
+    last = Listing(listing("2").page, has_previous=True)
+
+    assert await names(scripted([listing("1", after="1"), last]).blocked()) == ["1", "2"]
+
+
+def endless(pages: Iterable[tuple[str, ...]]) -> Iterable[Listing]:
+    """Give each page a cursor of its own, and a link."""
+    return (listing(*page, after=str(n), more=True) for n, page in enumerate(pages))
+
+
+async def test_pages_of_nobody_new() -> None:
+    """A hundred pages in a row that list nobody new are an error; users in between are none."""
+    only_one = [("1",)] * 100
+    paginator = scripted(endless([*only_one, ("1", "2"), *only_one]))
+    with pytest.raises(InvalidResponse, match="100 pages in a row listed nobody new"):
+        await names(paginator.blocked())
+
+    enough = endless([*only_one, ("1", "2"), *only_one[2:]])
+    found = await names(scripted(chain(enough, [listing("1")])).pages())
+    assert found.count("1") == 200
+
+
+async def test_the_end_after_pages_of_nobody_new() -> None:
+    """An empty page is the end, and none of a hundred."""
+    given = [listing("1", after=str(n)) for n in range(100)]
+
+    assert await names(scripted([*given, listing()]).blocked()) == ["1"]
+
+
+async def test_nobody_new_counts_within_one_walk() -> None:
+    """After a restart everybody is yielded already, and the walk goes on to who is not."""
+    everybody = [str(n) for n in range(150)]
+    shelf = Shelf(everybody, page_size=1)
+    shelf.before_fetch = lambda n: shelf.change([*everybody, "x"]) if n == 150 else None
+
+    assert await names(shelf.paginator.blocked()) == [*everybody, "x"]
+
+
+@pytest.mark.parametrize("read", ["pages", "blocked", "snapshot"])
+async def test_an_endless_list(read: str) -> None:
+    """A walk of more than twice the users that a blocklist holds is an error."""
+    numbered = map(str, naturals())
+    pages = (tuple(next(numbered) for _ in range(1000)) for _ in repeat(None))
+    fetched = 0
+
+    def counted() -> Iterable[Listing]:
+        nonlocal fetched
+        for page in endless(pages):
+            fetched += 1
+            yield page
+
+    walk = getattr(scripted(counted()), read)()
+    with pytest.raises(
+        InvalidResponse, match="more than 128,000 rows came, and a blocklist holds 64,000 users"
+    ):
+        await (walk if read == "snapshot" else names(walk))
+    assert fetched == 129
 
 
 async def test_restart() -> None:
@@ -228,36 +340,31 @@ async def test_snapshot_gives_up() -> None:
     assert shelf.pauses == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("again", ["same page", "next page"])
+async def test_somebody_listed_twice(again: str) -> None:
+    """Whoever a server lists twice is yielded once, and is in a snapshot once."""
+    first, second = (("1", "2", "1"), ("3",)) if again == "same page" else (("1", "2"), ("1", "3"))
+    given = [listing(*first, after="1"), listing(*second)]
+
+    assert await names(scripted(given).blocked()) == ["1", "2", "3"]
+    assert [user.wa_id for user in await scripted(given).snapshot()] == ["1", "2", "3"]
+
+
 async def test_user_without_a_number() -> None:
     """Users that are known by their BSUID only are told apart by it."""
+    users = tuple(BlockedUser(user_id=f"US.{n}") for n in (1, 2, 1))
+    walk = scripted([Listing(Page(users, None, None))]).blocked()
 
-    async def fetch(_: object, after: str | None, __: object) -> Listing:
-        users = tuple(BlockedUser(user_id=f"US.{n}") for n in (1, 2, 1))
-        return Listing(Page(() if after else users, None, "1"))
-
-    async def pause(_: int) -> None:
-        raise AssertionError
-
-    found = [user.user_id async for user in Paginator(fetch, pause).blocked()]
-
-    assert found == ["US.1", "US.2"]
+    assert [user.user_id async for user in walk] == ["US.1", "US.2"]
 
 
 async def test_user_under_two_names() -> None:
     """Somebody who is listed under the other id after a restart is not yielded again."""
     both, one = BlockedUser("1650", "US.1"), BlockedUser(None, "US.1")
-    pages = iter([Listing(Page((both,), None, "1")), CHANGED, Listing(Page((one,), None, None))])
+    last = Listing(Page((one, BlockedUser("1651")), None, None))
+    given: list[Listing | Exception] = [Listing(Page((both,), None, "1")), CHANGED, last]
 
-    async def fetch(*_: object) -> Listing:
-        page = next(pages)
-        if isinstance(page, Exception):
-            raise page
-        return page
-
-    async def pause(_: int) -> None:
-        pass
-
-    assert [user async for user in Paginator(fetch, pause).blocked()] == [both]
+    assert [user async for user in scripted(given).blocked()] == [both, BlockedUser("1651")]
 
 
 EDITS = st.lists(st.tuples(st.integers(2, 40), st.booleans(), st.integers(0, 29)), max_size=8)

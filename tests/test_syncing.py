@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,17 +14,20 @@ from blockusers import (
     Account,
     BlockedUser,
     Client,
+    ClientClosed,
     Incomplete,
+    Operation,
     Outcome,
     PartialFailure,
     Report,
     Status,
+    SyncIncomplete,
     SyncReport,
     TooManyRemovals,
 )
 from blockusers.report import User
 from blockusers.sandbox import Rules, Sandbox, glitches
-from blockusers.syncing import sync
+from blockusers.syncing import carry_out, sync
 from tests.support import number, numbers, quick
 
 BSUID = "US.13491208655302741918"
@@ -93,50 +98,19 @@ async def test_keeps_who_may_be_wanted(
     assert (report.to_add, report.to_remove) == ((), ())
 
 
-async def test_keeps_who_a_refused_input_may_mean(sandbox: Sandbox, client: Client) -> None:
-    """An input that is refused is reported, and whoever it may mean stays blocked."""
-    sandbox.block(number(1), "4915112345678")
-    report = await client.sync([number(1), "0151 12345678", "anna"])
+async def test_rejected_input_forbids_removals(sandbox: Sandbox, client: Client) -> None:
+    """While an input is rejected nobody is removed, whatever is permitted; others are added."""
+    sandbox.block(*numbers(20))
+    report = await client.sync([*numbers(10), number(30), "0151 12345678", "anna"], max_removals=20)
 
-    assert sandbox.blocklist() == {*keys(1), "4915112345678"}
-    assert [outcome.input for outcome in report.refused] == ["0151 12345678", "anna"]
-    assert report.summary() == "0 added, 0 removed, 2 already right, 2 refused"
+    assert sandbox.blocklist() == keys(*range(20), 30)
+    assert [outcome.input for outcome in report.rejected] == ["0151 12345678", "anna"]
+    assert (report.to_remove, report.max_removals, len(report.kept)) == ((), 0, 20)
+    assert report.summary() == (
+        "1 added, 0 removed, 20 kept, 2 rejected: nobody is removed until all inputs are valid"
+    )
     with pytest.raises(PartialFailure):
         report.raise_for_failures()
-
-
-@pytest.mark.parametrize(
-    ("given", "listed"),
-    [
-        ("0016505551234", "16505551234"),
-        ("0650 555 1234", "16505551234"),
-        (
-            "\u0660\u0660\u0661\u0666\u0665\u0660\u0665\u0665\u0665\u0661\u0662\u0663\u0664",
-            "16505551234",
-        ),
-        ("16505551234.0", "16505551234"),
-        (26505551234.0, "26505551234"),
-        ("1.65055E+10", "16505551234"),
-        ("+1 650 555 1234 ext. 5", "16505551234"),
-        ("+1 650 555 1234 (2)", "16505551234"),
-        ("+16505551234 / +16505559876", "16505551234"),
-        ("+16505559876, +16505551234", "16505551234"),
-        ("055123", "49055123"),
-        ("021 8765-4321", "5521987654321"),
-        ("us.AbCdEfGhIj", "US.AbCdEfGhIj"),
-        ("US. AbCdEfGhIj!", "US.AbCdEfGhIj"),
-    ],
-)
-async def test_whom_a_refused_input_may_mean(
-    sandbox: Sandbox, client: Client, given: User, listed: str
-) -> None:
-    """However an input that was refused is damaged, whom it may mean stays; others go."""
-    sandbox.block(listed, *numbers(20))
-    report = await client.sync([*numbers(19), given])
-
-    assert len(report.refused) == 1
-    assert listed in sandbox.blocklist()
-    assert number(19)[1:] not in sandbox.blocklist()
 
 
 PARENT = "US.ENT.11815799212886844830"
@@ -150,18 +124,31 @@ PARENT = "US.ENT.11815799212886844830"
         (Outcome("0151", Status.FAILED, "16505551234"), BlockedUser("16505551234", None, None)),
         (BlockedUser("16505551234", BSUID, None), BlockedUser(None, BSUID, None)),
         (BlockedUser("16505551234", None, PARENT), BlockedUser(None, BSUID, PARENT)),
-        (PARENT, BlockedUser(None, BSUID, PARENT)),
     ],
 )
 async def test_known_by_another_id(wanted: User, listed: BlockedUser) -> None:
     """A user who is wanted by one id and listed by another stays, where both are known."""
     others = tuple(BlockedUser(name[1:], None, None) for name in numbers(20))
+    plan = await plan_for([*others[1:], wanted], [listed, *others])
 
+    assert plan.to_remove == others[:1]
+    assert plan.to_add == ()
+
+
+async def test_ids_of_one_person_belong_together() -> None:
+    """Who is handed in twice is one person, under all ids that either names."""
+    both: list[User] = [number(1), BlockedUser(number(1)[1:], BSUID)]
+
+    assert (await plan_for(both, [BlockedUser(None, BSUID)])).to_add == ()
+    assert (await plan_for(both, [])).to_add == (number(1),)
+
+
+async def plan_for(users: Sequence[User], listed: Sequence[BlockedUser]) -> SyncReport:
     async def snapshot() -> tuple[BlockedUser, ...]:
-        return (listed, *others)
+        return tuple(listed)
 
-    plan = await sync(
-        [*others[1:], wanted],
+    return await sync(
+        users,
         snapshot=snapshot,
         block=nothing_done,
         unblock=nothing_done,
@@ -169,12 +156,34 @@ async def test_known_by_another_id(wanted: User, listed: BlockedUser) -> None:
         max_removals=None,
     )
 
-    assert plan.to_remove == others[:1]
-    assert plan.to_add == ()
-
 
 async def nothing_done(users: Sequence[User]) -> Report:
     raise AssertionError(users)
+
+
+@pytest.mark.parametrize(("listed", "permitted"), [(9, 0), (10, 1), (19, 1), (20, 2)])
+async def test_a_tenth_is_rounded_down(
+    sandbox: Sandbox, client: Client, listed: int, permitted: int
+) -> None:
+    """By default at most a tenth of the list is removed: of fewer than ten, nobody."""
+    sandbox.block(*numbers(listed))
+    with pytest.raises(TooManyRemovals, match=f"at most {permitted} "):
+        await client.sync(numbers(listed - permitted - 1))
+    assert len(sandbox.blocklist()) == listed
+
+    report = await client.sync(numbers(listed - permitted))
+    assert report.max_removals == permitted
+    assert sandbox.blocklist() == keys(*range(listed - permitted))
+
+
+async def test_a_dry_run_goes_as_far_as_it_takes(client: Client) -> None:
+    """A dry run returns the plan however many removals that takes, and how many are permitted."""
+    await client.block(numbers(20))
+    by_default = await client.sync([number(1)], dry_run=True)
+    at_most_five = await client.sync([number(1)], dry_run=True, max_removals=5)
+
+    assert (len(by_default.to_remove), by_default.max_removals) == (19, 2)
+    assert (len(at_most_five.to_remove), at_most_five.max_removals) == (19, 5)
 
 
 async def test_too_many_removals(sandbox: Sandbox, client: Client) -> None:
@@ -210,25 +219,107 @@ async def test_empty_or_failing_source(sandbox: Sandbox, client: Client) -> None
 
 async def test_removes_before_it_adds() -> None:
     """On a full list, places are made before they are needed."""
-    with Sandbox(Rules(window=None, capacity=5)) as sandbox:
+    with Sandbox(Rules(window=None, capacity=10)) as sandbox:
         async with Client(Account(**sandbox.credentials), retry=quick()) as client:
-            await client.block(numbers(5))
-            report = await client.sync([*numbers(4), number(9)])
+            await client.block(numbers(10))
+            report = await client.sync([*numbers(9), number(10)])
 
-        assert sandbox.blocklist() == keys(0, 1, 2, 3, 9)
+        assert sandbox.blocklist() == keys(*range(9), 10)
         report.raise_for_failures()
 
 
 async def test_ends_early(sandbox: Sandbox, client: Client) -> None:
-    """When the removals end early nothing is added; to call it again goes on."""
+    """When the removals end early nothing is added; to sync again goes on."""
     await client.block(numbers(10))
     sandbox.glitch(glitches.empty(400), method="DELETE")
-    with pytest.raises(Incomplete):
+    with pytest.raises(SyncIncomplete) as caught:
         await client.sync([*numbers(9), number(20)])
-    assert number(20)[1:] not in sandbox.blocklist()
-    await client.sync([*numbers(9), number(20)])
+    report = caught.value.report
 
+    assert number(20)[1:] not in sandbox.blocklist()
+    assert (report.removed and len(report.removed.unknown), report.added) == (1, None)
+    assert report.summary() == "0 added, 0 removed, 9 already right, 1 unknown, 1 remaining"
+
+    await client.sync([*numbers(9), number(20)])
     assert sandbox.blocklist() == keys(*range(9), 20)
+
+
+async def test_what_was_removed_is_not_forgotten(sandbox: Sandbox, client: Client) -> None:
+    """When the additions end early the report still says who was removed, and why it ended."""
+    await client.block(numbers(10))
+    sandbox.glitch(glitches.answer(401, {"error": {"code": 190}}), method="POST")
+    with pytest.raises(SyncIncomplete) as caught:
+        await client.sync([*numbers(9), number(20), number(21)])
+    report = caught.value.report
+
+    assert report.removed is not None
+    assert [outcome.wa_id for outcome in report.removed.succeeded] == [number(9)[1:]]
+    assert report.added is not None
+    assert len(report.added.remaining) == 2
+    assert caught.value.__cause__ is caught.value.error
+    assert (caught.value.error.code, len(report.kept)) == (190, 9)  # type: ignore[attr-defined]
+    assert "0 added, 1 removed, 9 already right, 2 remaining" in str(caught.value)
+
+
+LISTED = tuple(BlockedUser(name[1:]) for name in numbers(3))
+PLAN = SyncReport(LISTED, ("+16505551234",), (), (), max_removals=3)
+REMOVED = Report(
+    Operation.UNBLOCK, [Outcome(user.wa_id, Status.DONE, user.wa_id) for user in LISTED]
+)
+
+
+async def jobs(*, removed: object, added: object) -> SyncReport:
+    """Carry `PLAN` out with jobs that end so."""
+
+    def job(end: Any) -> Any:
+        async def run(_: object) -> Report:
+            if isinstance(end, BaseException):
+                raise end
+            return end  # type: ignore[no-any-return]
+
+        return run
+
+    return await carry_out(PLAN, block=job(added), unblock=job(removed))
+
+
+async def test_closed_between_removals_and_additions() -> None:
+    """Who was removed is not forgotten either where the additions do not even begin."""
+    closed = ClientClosed("the client is not open")
+    with pytest.raises(SyncIncomplete) as caught:
+        await jobs(removed=REMOVED, added=closed)
+
+    assert (caught.value.error, caught.value.__cause__) == (closed, closed)
+    assert (caught.value.report.removed, caught.value.report.added) == (REMOVED, None)
+    assert str(caught.value) == (
+        "the sync ended early (0 added, 3 removed, 0 already right, 1 remaining):"
+        " the client is not open; to go on, sync again"
+    )
+
+
+@pytest.mark.parametrize("end", [ClientClosed("closed"), asyncio.CancelledError(), KeyError()])
+async def test_nothing_was_done(end: BaseException) -> None:
+    """What ends a sync before it has done anything is raised as it is."""
+    with pytest.raises(type(end)):
+        await jobs(removed=end, added=None)
+
+
+async def test_what_ended_it_is_masked() -> None:
+    """Neither text nor repr shows a number, nor is an error without a text nameless."""
+    texts = []
+    for error in (LookupError("bad row: +16505551234"), LookupError()):
+        early = Incomplete(Report(Operation.BLOCK, ()), error)
+        with pytest.raises(SyncIncomplete) as caught:
+            await jobs(removed=REMOVED, added=early)
+        texts += [str(caught.value), repr(caught.value)]
+
+    assert "6505551234" not in "".join(texts)
+    assert "bad row: +1650…34; to go on" in texts[0]
+    assert "LookupError; to go on" in texts[2]
+
+
+def test_a_report_shows_counts_only() -> None:
+    """A report's repr shows no phone number."""
+    assert repr(PLAN) == "<SyncReport: 1 to add, 3 to remove, 0 already right>"
 
 
 async def test_what_fails_is_counted(client: Client) -> None:
