@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
 
 
 @contextmanager
@@ -27,28 +28,54 @@ def no_foreign_cancellation() -> Iterator[None]:
         raise RuntimeError("something that was awaited was cancelled") from None
 
 
-class Scopes:
-    """Parts of what tasks do that end when something is closed; the tasks go on behind them."""
+class Running:
+    """What is going on now, so that somebody can wait until it has ended."""
 
     def __init__(self) -> None:
-        self._open: set[asyncio.Timeout] = set()
+        self._things: set[Any] = set()
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(tuple(self._things))
+
+    @contextmanager
+    def note(self, thing: object) -> Iterator[None]:
+        """Take *thing* to be going on inside the block."""
+        self._things.add(thing)
+        self._none.clear()
+        try:
+            yield
+        finally:
+            self._things.discard(thing)
+            if not self._things:
+                self._none.set()
+
+    async def ended(self, within: float) -> None:
+        """Wait until nothing is going on, for at most so many seconds."""
+        if within > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    await self._none.wait()
+
+
+class Scopes(Running):
+    """Parts of what tasks do that end when something is closed; the tasks go on behind them."""
 
     @asynccontextmanager
     async def until_closed(self) -> AsyncGenerator[None]:
         """Leave the block early, and without an error, when `close` is called."""
         scope = asyncio.timeout(None)
-        self._open.add(scope)
-        try:
-            async with scope:
-                yield
-        except TimeoutError:
-            if not scope.expired():
-                raise
-        finally:
-            self._open.discard(scope)
+        with self.note(scope):
+            try:
+                async with scope:
+                    yield
+            except TimeoutError:  # one of ours that is one, too, passes unless we are closed
+                if not scope.expired():
+                    raise
 
     def close(self) -> None:
         """End all that are open."""
-        for scope in self._open:
-            scope.reschedule(asyncio.get_running_loop().time())
-        self._open.clear()
+        for scope in self:
+            if scope.when() is None:  # not told yet
+                scope.reschedule(asyncio.get_running_loop().time())

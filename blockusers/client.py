@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 import aiohttp
 import attrs
 
 from blockusers import wire
-from blockusers.batch import Batcher, OnSettled
+from blockusers.batch import GRACE, Batcher, OnSettled
 from blockusers.cancelling import Scopes
 from blockusers.checks import check_number
 from blockusers.coalesce import Coalescer
@@ -30,7 +30,7 @@ from blockusers.retry import RetryPolicy
 from blockusers.session import Session
 from blockusers.sources import Users
 from blockusers.syncing import SyncReport, sync
-from blockusers.turns import Turns
+from blockusers.user_order import UserOrder
 
 
 class Client:
@@ -96,13 +96,14 @@ class Client:
         self._session = Session(account, session=session, request_timeout=request_timeout)
         self._drain_timeout = drain_timeout
         self._closing = False
+        self._opens_or_closes = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._observers = Observers(account.phone_number_id, self._session.url, (log, *observers))
         self._batcher = Batcher(
             self._update,
             retry=retry,
             pace=self._pace,
-            turns=(turns := Turns(request_timeout)),
+            order=(order := UserOrder(request_timeout)),
             chunk_size=chunk_size,
             observers=self._observers,
             reader=self._reader,
@@ -111,7 +112,7 @@ class Client:
             self._update,
             retry=retry,
             pace=self._pace,
-            turns=turns,
+            order=order,
             max_queued=max_queued,
             chunk_size=chunk_size,
             observers=self._observers,
@@ -133,35 +134,53 @@ class Client:
     async def open(self) -> Self:
         """Get ready for requests; the same as entering `async with`.
 
+        A client that is being closed is opened again once that is done.
+
         Raises:
             ClientClosed: It is open already, on another event loop.
         """
         self._check_loop()
-        self._loop = asyncio.get_running_loop()
-        await self._session.open()
-        self._closing = False
-        self._observers.pace_changed(self._pace.state, self._pace.state)
-        self._pace.listeners.add(self._observers.pace_changed)
+        async with self._opens_or_closes:
+            self._loop = asyncio.get_running_loop()
+            await self._session.open()
+            self._closing = False
+            self._observers.pace_changed(self._pace.state, self._pace.state)
+            self._pace.listeners.add(self._observers.pace_changed)
         return self
 
     async def close(self) -> None:
         """Answer the single calls that wait, then close the session, unless it is a borrowed one.
 
-        The same as leaving `async with` normally. Calls that are not answered within
-        `drain_timeout` raise `ClientClosed`, and so do listings that other tasks are reading; jobs
-        end as `Incomplete`. To close a client that is closed does nothing.
+        The same as leaving `async with` normally. Jobs send nothing more, and get
+        `drain_timeout` for their requests on the wire; they end as `Incomplete`. Calls that are
+        not answered within that time raise `ClientClosed`, and so do listings that other tasks
+        are reading. To close a client that is closed does nothing.
         """
         await self._close(self._drain_timeout)
 
     async def _close(self, drain_timeout: float) -> None:
         self._check_loop()
         self._closing = True
+        error = ClientClosed("the client was closed before the answer came")
+        async with self._opens_or_closes:
+            self._closing = True  # it may have been opened again meanwhile
+            try:
+                self._batcher.drain(error)
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(self._coalescer.answered(drain_timeout))
+                    both.create_task(self._batcher.ended(drain_timeout))
+            finally:
+                self._pace.listeners.discard(self._observers.pace_changed)
+                await self._abort(error)
+
+    async def _abort(self, error: Exception) -> None:
+        self._coalescer.abort(error)
+        self._batcher.abort(error)
+        self._listings.close()
         try:
-            await self._coalescer.close(drain_timeout)
+            for running in (self._coalescer, self._batcher, self._listings):
+                await running.ended(2 * GRACE)
         finally:
-            self._batcher.stop(ClientClosed("the client was closed"))
-            self._listings.close()
-            self._pace.listeners.discard(self._observers.pace_changed)
             await self._session.close()
 
     async def __aenter__(self) -> Self:
@@ -175,7 +194,18 @@ class Client:
     ) -> None:
         await self._close(0.0 if exc_type else self._drain_timeout)
 
-    async def block(self, users: Users, *, on_settled: OnSettled | None = None) -> Report:
+    def __enter__(self) -> NoReturn:
+        raise TypeError("use `async with Client(…) as client:`, not `with`")
+
+    __exit__ = __enter__  # Python looks for both first
+
+    async def block(
+        self,
+        users: Users,
+        *,
+        on_settled: OnSettled | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  # it ends with a report
+    ) -> Report:
         """Block users: they can no longer write to the business number, nor it to them.
 
         Meta permits it only within 24 hours of a user's last message; anybody else fails with
@@ -190,24 +220,33 @@ class Client:
             on_settled: Called with a tuple of outcomes whenever some become final, and awaited
                 if it is async; never twice at once, and the job goes on meanwhile. What it raises
                 ends the job.
+            timeout: Seconds after which the job ends as `Incomplete`, whose `error` is a
+                `JobTimedOut`; None sets no limit.
 
         Returns:
-            What became of each distinct user, in the order in which they were handed in.
+            What became of each distinct user, in the order in which they were submitted.
 
         Raises:
-            Incomplete: The job ended early. Its `report` accounts for every user; hand in
-                `report.unknown` and `report.remaining` again.
+            Incomplete: The job ended early. Its `report` accounts for every user (of an endless
+                iterable for a million of those that were not sent); submit `report.unknown` and
+                `report.remaining` again.
             TypeError: *users* is no list of users.
             ClientClosed: The client is not open.
         """
-        return await self._job(Operation.BLOCK, users, on_settled)
+        return await self._job(Operation.BLOCK, users, on_settled, timeout)
 
-    async def unblock(self, users: Users, *, on_settled: OnSettled | None = None) -> Report:
+    async def unblock(
+        self,
+        users: Users,
+        *,
+        on_settled: OnSettled | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> Report:
         """Unblock users: they can write again. There is no 24-hour rule for it.
 
         Arguments, result and errors are those of `block`.
         """
-        return await self._job(Operation.UNBLOCK, users, on_settled)
+        return await self._job(Operation.UNBLOCK, users, on_settled, timeout)
 
     async def block_one(self, user: User) -> Outcome:
         """Block one user, from a message handler for example.
@@ -225,7 +264,8 @@ class Client:
             What became of the user. It may have failed: `raise_for_failure()` raises then.
 
         Raises:
-            ValueError: *user* names nobody, or would reach a stranger.
+            InvalidUser: *user* names nobody, or would reach a stranger.
+            BlocklistFull: The list holds its 64,000 users.
             QueueFull: More than *max_queued* calls wait already.
             ClientClosed: The client is not open, or was closed before there was an answer.
             BlockUsersError: The request failed, after all retries.
@@ -364,12 +404,18 @@ class Client:
         )
 
     async def _job(
-        self, operation: Operation, users: Users, on_settled: OnSettled | None
+        self,
+        operation: Operation,
+        users: Users,
+        on_settled: OnSettled | None,
+        time_limit: float | None,
     ) -> Report:
         if on_settled is not None and not callable(on_settled):
             raise TypeError("on_settled: must be a function that takes a tuple of outcomes")
+        if time_limit is not None:
+            check_number("timeout", time_limit)
         self._check_open()
-        job = self._batcher.run(operation, users, on_settled)
+        job = self._batcher.run(operation, users, on_settled, time_limit)
         return await self._observers.job(operation.value, job)
 
     def _check_page_size(self, page_size: int | None) -> None:
@@ -404,6 +450,7 @@ class Client:
     async def _fetch(
         self, page_size: int | None, after: str | None, before: str | None
     ) -> wire.Listing:
+        self._check_open()
         request = wire.build_listing(page_size, after, before)
         on_retry = self._observers.retrying("list")
 

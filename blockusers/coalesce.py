@@ -7,7 +7,6 @@ idle client sends at once, and under a rate limit requests grow instead of queue
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Final
@@ -15,18 +14,18 @@ from typing import Any, Final
 import attrs
 
 from blockusers.batch import Transact
-from blockusers.cancelling import no_foreign_cancellation
+from blockusers.cancelling import Running, no_foreign_cancellation
 from blockusers.controller import LARGEST_REQUEST, Slot
-from blockusers.errors import ClientClosed, QueueFull
+from blockusers.errors import ClientClosed, InvalidUser, QueueFull, fresh
 from blockusers.events import UsersSettled
 from blockusers.identifiers import INTERNATIONAL, Reader, mask
-from blockusers.ledger import Ledger
+from blockusers.ledger import Ledger, blocklist_full
 from blockusers.models import Fault, Operation, Status
 from blockusers.observing import Observers, not_of_a_job
 from blockusers.pacing import Pace, Priority
 from blockusers.report import Outcome, User, identify, named_by, written
 from blockusers.retry import RetryPolicy
-from blockusers.turns import Turns
+from blockusers.user_order import UserOrder
 
 _SUPERSEDED: Final = Fault(None, "superseded by an opposite call before it was sent")
 
@@ -41,10 +40,10 @@ class _Entry:
     coalescer: Coalescer
     callers: dict[asyncio.Future[Outcome], None] = attrs.field(factory=dict[Any, None])
 
-    def comes(self, key: str) -> None:  # noqa: ARG002
+    def granted(self, key: str) -> None:  # noqa: ARG002
         self.coalescer.ready(self)
 
-    def hurry(self) -> None:
+    def flush(self, key: str) -> None:
         """Do nothing: it is sent as soon as it may be."""
 
     def waiting(self) -> list[asyncio.Future[Outcome]]:
@@ -56,7 +55,7 @@ class _Entry:
 
     def fail(self, error: Exception) -> None:
         for caller in self.waiting():
-            caller.set_exception(copy.copy(error))
+            caller.set_exception(fresh(error))
 
 
 class Coalescer:
@@ -68,7 +67,7 @@ class Coalescer:
         *,
         retry: RetryPolicy,
         pace: Pace,
-        turns: Turns,
+        order: UserOrder,
         max_queued: int,
         chunk_size: int = LARGEST_REQUEST,
         observers: Observers | None = None,
@@ -77,7 +76,7 @@ class Coalescer:
         self.transact = transact
         self.retry = retry
         self.pace = pace
-        self.turns = turns
+        self.order = order
         self.observers = observers or Observers()
         self.reader = reader
         self.max_queued = max_queued
@@ -87,21 +86,21 @@ class Coalescer:
         self._latest: dict[str, _Entry] = {}
         self._ready: dict[Operation, dict[str, _Entry]] = {each: {} for each in Operation}
         # The requests that wait for their slot.
-        self._forming: dict[Operation, asyncio.Task[None]] = {}
-        self._requests: dict[asyncio.Task[None], _Request] = {}
+        self._forming: dict[Operation, _Request] = {}
+        self._running = Running()
 
     async def call(self, operation: Operation, user: User) -> Outcome:
         """Carry out *operation* on one user.
 
         Raises:
-            ValueError: *user* names nobody.
+            InvalidUser: *user* names nobody.
             QueueFull: Too many calls wait already.
             BlockUsersError: The request failed; each caller gets an error of its own.
         """
         try:
             key = identify(user, self.reader).key
         except ValueError as error:
-            raise ValueError(f"{mask(written(named_by(user)))}: {error}") from None
+            raise InvalidUser(f"{mask(written(named_by(user)))}: {error}") from None
         caller: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         entry = self._enter(operation, user, key, caller)
         try:
@@ -117,8 +116,8 @@ class Coalescer:
     ) -> _Entry:
         if self._calls_queued >= self.max_queued:
             raise QueueFull(
-                f"{self._calls_queued:,} calls are waiting already: make fewer at a time, or hand"
-                " in a list with block() or unblock()"
+                f"{self._calls_queued:,} calls are waiting already: make fewer at a time, or pass"
+                " a list to block() or unblock()"
             )
         entry = self._latest.get(key)
         if entry is not None and entry.operation is not operation:
@@ -127,12 +126,12 @@ class Coalescer:
             entry = None
         self._calls_queued += 1
         # Behind a job that drew the user meanwhile, the same operation is another one.
-        if entry is not None and self.turns.is_last(entry, key):
+        if entry is not None and self.order.is_last(entry, key):
             entry.callers[caller] = None
             return entry
         entry = self._latest[key] = _Entry(operation, user, key, self, {caller: None})
         self._queued[entry] = None
-        if not self.turns.join(entry, [key]):
+        if not self.order.enqueue(entry, [key]):
             self.ready(entry)
         return entry
 
@@ -153,11 +152,12 @@ class Coalescer:
     def _form(self, operation: Operation) -> None:
         """Let one request wait for a slot, if there is something to send."""
         if operation not in self._forming and self._ready[operation]:
-            request = _Request(self, operation)
-            task = asyncio.get_running_loop().create_task(request.run())
-            self._forming[operation] = task
-            self._requests[task] = request
-            task.add_done_callback(self._requests.pop)
+            request = self._forming[operation] = _Request(self, operation)
+            request.task = asyncio.get_running_loop().create_task(self._run(request))
+
+    async def _run(self, request: _Request) -> None:
+        with self._running.note(request):
+            await request.run()
 
     def draw(self, operation: Operation, count: int) -> list[_Entry]:
         """Return what goes into a request that leaves now, and begin to form the next."""
@@ -171,7 +171,7 @@ class Coalescer:
     def _drop(self, entry: _Entry) -> None:
         """Take an entry back that was not sent, and with the last the request that waits."""
         self._leave_queue(entry)
-        self.turns.leave(entry, [entry.key])
+        self.order.release(entry, [entry.key])
         if not self._ready[entry.operation]:
             forming = self._forming.pop(entry.operation, None)
             if forming is not None:
@@ -184,62 +184,72 @@ class Coalescer:
             if register.get(entry.key) is entry:
                 del register[entry.key]
 
-    async def close(self, drain_timeout: float) -> None:
-        """Let all callers be answered, for so many seconds; the others get `ClientClosed`."""
+    async def answered(self, within: float) -> None:
+        """Wait until all callers have their answers, for at most so many seconds."""
         entries = [*self._queued]
-        for request in self._requests.values():
+        for request in self._running:
             entries += request.entries
         callers = [caller for entry in entries for caller in entry.waiting()]
-        try:
-            if callers and drain_timeout > 0:
-                await asyncio.wait(callers, timeout=drain_timeout)
-        finally:
-            requests = self._give_up(ClientClosed("the client was closed before the answer came"))
-            if requests:
-                await asyncio.wait(requests)
+        if callers and within > 0:
+            await asyncio.wait(callers, timeout=within)
 
-    def _give_up(self, error: Exception) -> list[asyncio.Task[None]]:
-        """Tell all callers of *error*, and end the requests, whose tasks are returned."""
+    def abort(self, error: Exception) -> None:
+        """Tell all callers of *error* at once, and cancel the requests."""
         for entry in list(self._queued):
             self._drop(entry)
             entry.fail(error)
-        requests = dict(self._requests)
-        for task, request in requests.items():
-            task.cancel()
-            request.fail(error)
-        return list(requests)
+        for request in self._running:
+            request.cancel()
+            for entry in request.entries:
+                entry.fail(error)
+
+    async def ended(self, within: float) -> None:
+        """Wait until no request is running, for at most so many seconds."""
+        await self._running.ended(within)
 
 
 class _Request:
     """Calls that share a request, and what is tried again of it."""
 
     def __init__(self, coalescer: Coalescer, operation: Operation) -> None:
+        self.entries: list[_Entry] = []
+        self.task: asyncio.Task[None] | None = None
         self._coalescer = coalescer
         self._operation = operation
-        self.entries: list[_Entry] = []
         self._ledger = Ledger(operation, coalescer.retry.attempts, coalescer.reader)
         self._to_send: list[int] = []
 
+    def cancel(self) -> None:
+        """End it; its users are given up once it has ended."""
+        if self.task is not None:
+            self.task.cancel()
+
     async def run(self) -> None:
-        """Send it, until it is final what became of each."""
+        """Send it, until the outcome of each user is final."""
         not_of_a_job()  # though one of its callers may be part of a job
-        coalescer, rounds = self._coalescer, 0
-        on_retry = coalescer.observers.retrying(self._operation.value)
         try:
-            while True:
-                await coalescer.retry.run(self._attempt, coalescer.pace, Priority.SINGLE, on_retry)
-                if self._to_send:
-                    continue
-                if not self._ledger.pool:
-                    return
-                rounds += 1
-                await coalescer.retry.pause(rounds)
-                self._to_send = self._ledger.pool.copy()
-                self._ledger.pool.clear()
+            await self._work_off()
+        except asyncio.CancelledError:
+            self._fail(ClientClosed("the request was cancelled before its answer came"))
+            raise
         except Exception as error:
             if not self.entries:  # no slot came, nor would it for the others
                 self._draw(self._coalescer.max_queued)
-            self.fail(error)
+            self._fail(error)
+
+    async def _work_off(self) -> None:
+        coalescer, rounds = self._coalescer, 0
+        on_retry = coalescer.observers.retrying(self._operation.value)
+        while True:
+            await coalescer.retry.run(self._attempt, coalescer.pace, Priority.SINGLE, on_retry)
+            if self._to_send:
+                continue
+            if not self._ledger.to_retry:
+                return
+            rounds += 1
+            await coalescer.retry.pause(rounds)
+            self._to_send = self._ledger.to_retry.copy()
+            self._ledger.to_retry.clear()
 
     def _draw(self, count: int) -> None:
         self.entries = self._coalescer.draw(self._operation, count)
@@ -251,34 +261,32 @@ class _Request:
             self._draw(most)
         chunk = self._to_send[:most]
         slot.users = len(chunk)
+        users = self._ledger.named(chunk)
         was_open = self._ledger.send(chunk)
         try:
             with no_foreign_cancellation():
-                verdicts = await self._coalescer.transact(
-                    self._operation, self._ledger.named(chunk)
-                )
+                verdicts = await self._coalescer.transact(self._operation, users)
         except BaseException as error:
-            self._ledger.unanswered(chunk, was_open, error)
+            if self._ledger.unanswered(chunk, was_open, error):
+                self._coalescer.order.lost(self._operation, users.keys)
             raise
         del self._to_send[: len(chunk)]
-        settled = self._ledger.answered(chunk, verdicts)
-        for place, outcome in zip(settled, self._ledger.outcomes.at(settled), strict=True):
-            entry = self.entries[place]
-            entry.answer(outcome)
-            self._coalescer.turns.leave(entry, [entry.key])
-        self._tell(settled)
+        self._settle(self._ledger.answered(chunk, verdicts))
 
-    def _tell(self, settled: Sequence[int]) -> None:
-        if settled:
-            tally = self._ledger.tally(settled)
-            self._coalescer.observers.tell(UsersSettled(self._operation.value, tally))
-
-    def fail(self, error: Exception) -> None:
-        """Tell the callers of all that is not final."""
-        settled = self._ledger.conclude()
-        self._tell(settled)
-        for place in settled:
+    def _settle(self, places: Sequence[int], error: Exception | None = None) -> None:
+        """Tell the callers what is final: the outcome, or *error* if there is none."""
+        if not places:
+            return
+        tally = self._ledger.tally(places)
+        self._coalescer.observers.tell(UsersSettled(self._operation.value, tally))
+        for place, outcome in zip(places, self._ledger.outcomes.at(places), strict=True):
             entry = self.entries[place]
-            entry.fail(error)
-            unanswered = place in self._ledger.open
-            self._coalescer.turns.leave(entry, [entry.key], unanswered=unanswered)
+            if failure := error or blocklist_full(self._operation, outcome.faults):
+                entry.fail(failure)
+            else:
+                entry.answer(outcome)
+            self._coalescer.order.release(entry, [entry.key])
+
+    def _fail(self, error: Exception) -> None:
+        """Tell the callers of all whose outcome is not final, now that the request has ended."""
+        self._settle(self._ledger.conclude(), error)

@@ -1,11 +1,11 @@
-"""The books of a job: who was handed in, what each answer said, and so what became of each user.
+"""The state of each user of a job: who was submitted, what each answer said, what is final.
 
-A user is known here by the *place* at which they were handed in, and the books are columns: lists
-that have an entry for every place, and sets of the places where something is out of the ordinary.
-For a list of 64,000 that costs a tenth of an object for each user.
+A user is known here by the *place* at which they were submitted, and the state is kept in columns:
+lists that have an entry for every place, and sets of the places where something is out of the
+ordinary.  For a list of 64,000 that costs a tenth of an object for each user.
 
-Between `UNKNOWN` and `REMAINING` decides whether an attempt is *open*, that is, was sent and never
-answered.
+Whether an attempt is *open*, that is, was sent and never answered, decides between `UNKNOWN` and
+`REMAINING`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from blockusers.errors import ApiError, ClientClosed, RateLimited, TransportError
+from blockusers.errors import ApiError, BlocklistFull, ClientClosed, RateLimited
 from blockusers.identifiers import INTERNATIONAL, Identifiers, Reader
 from blockusers.models import Fault, Operation, Reaction, Status, known
 from blockusers.report import (
@@ -30,32 +30,32 @@ from blockusers.report import (
 
 
 class Ledger:
-    """The books of one job: who was handed in, and what each answer said."""
+    """The state of each user of one job."""
 
     def __init__(self, operation: Operation, attempts: int, reader: Reader = INTERNATIONAL) -> None:
         self.operation = operation
         self._reader = reader
-        self.pool: list[int] = []
-        """Those that failed for a passing reason, to be sent again."""
-        self.news: list[int] = []
-        """Who became final and was not handed on yet."""
+        self.to_retry: list[int] = []
+        """Those that failed for a transient reason, to be sent again."""
+        self.unreported: list[int] = []
+        """Those whose outcome is final, and was not reported to the caller yet."""
         self.outcomes = Outcomes()
-        """What is known about each; final for those that were in the news."""
+        """What is known about each."""
         self._most_attempts = attempts
         self._keys: list[str] = []
         self._wires: list[str] = []
         self._known: set[str] = set()
         self.unsettled: set[int] = set()
-        """Those of whom the last is not heard."""
+        """Those whose outcome is not final."""
         self.open: set[int] = set()
         """Those with an attempt that was sent and not answered."""
-        self.full: Fault | None = None
-        """The fault by which an answer said that the blocklist is full."""
+        self.full: BlocklistFull | None = None
+        """Set once an answer said that the blocklist is full."""
         self._attempts: Counter[int] = Counter()
         self._repeats = self._requests = self._rate_limited = 0
 
     def admit(self, users: Sequence[User]) -> Sequence[int]:
-        """Enter users; return the places of those to be sent: no repeats, nothing refused."""
+        """Enter users; return the places of those to be sent: no repeats, nothing rejected."""
         named = users if _all_text(users) else [named_by(user) for user in users]
         keys = self._reader.read_plain(named)
         if keys is not None:
@@ -101,29 +101,29 @@ class Ledger:
         return Identifiers(self.keys(chunk), [wires[place] for place in chunk])
 
     def send(self, chunk: Iterable[int]) -> set[int]:
-        """Book that a chunk is sent; return those of it with an open attempt before."""
+        """Note that a chunk is sent; return those of it with an open attempt before."""
         was_open = self.open.intersection(chunk)
         self.open.update(chunk)
         return was_open
 
     def answered(self, chunk: Sequence[int], verdicts: Verdicts) -> Sequence[int]:
-        """Book an answer; return those for whom it is final."""
+        """Note an answer; return those for whom it is final."""
         self._requests += 1
         self.open.difference_update(chunk)
         self.outcomes.verdicts.put(chunk, verdicts)
         if set(verdicts.statuses) <= {Status.DONE}:
             return self._settle(chunk)
-        pooled: set[int] = set()
+        to_retry: set[int] = set()
         for place, status in zip(chunk, verdicts.statuses, strict=True):
             if status is Status.UNKNOWN:
                 self.outcomes.uncertain.add(place)
             elif status is Status.FAILED:
                 verdict = self.outcomes.verdicts[place]
                 if self._has_another_try(place, verdict):
-                    pooled.add(place)
-                self.full = self.full or self._says_full(verdict)
-        self.pool += sorted(pooled)
-        return self._settle([place for place in chunk if place not in pooled])
+                    to_retry.add(place)
+                self.full = self.full or blocklist_full(self.operation, verdict.faults)
+        self.to_retry += sorted(to_retry)
+        return self._settle([place for place in chunk if place not in to_retry])
 
     def _has_another_try(self, place: int, verdict: Verdict) -> bool:
         if not all(fault.transient for fault in verdict.faults):
@@ -131,22 +131,18 @@ class Ledger:
         self._attempts[place] += 1
         return self._attempts[place] < self._most_attempts
 
-    def _says_full(self, verdict: Verdict) -> Fault | None:
-        fault = verdict.faults[0] if verdict.faults else None
-        code = known(fault.code) if fault else None
-        full = code is not None and code.reaction is Reaction.STOP_BLOCKING
-        return fault if full and self.operation is Operation.BLOCK else None
-
     def unanswered(
         self, chunk: Sequence[int], was_open: Iterable[int], error: BaseException
-    ) -> None:
-        """Book an attempt that ended in *error*."""
+    ) -> bool:
+        """Note an attempt that ended in *error*; return whether it may still take effect."""
         self._requests += _was_sent(error)
         self._rate_limited += isinstance(error, RateLimited) and error.sent
-        if _had_no_effect(error):
+        may_take_effect = not _had_no_effect(error)
+        if not may_take_effect:
             self.open.difference_update(chunk)
             self.open.update(was_open)
         self.outcomes.uncertain |= self.open.intersection(chunk)
+        return may_take_effect
 
     def conclude(self, *, only_open: bool = False) -> Sequence[int]:
         """Make every outcome final; with *only_open*, of those who may be affected.
@@ -175,11 +171,11 @@ class Ledger:
 
     def _settle(self, places: Sequence[int]) -> Sequence[int]:
         self.unsettled.difference_update(places)
-        self.news += places
+        self.unreported += places
         return places
 
     def report(self, elapsed: float) -> Report:
-        """Draw up the report, in the order in which the users were handed in."""
+        """Return the report, in the order in which the users were submitted."""
         return Report(
             self.operation,
             self.outcomes,
@@ -192,16 +188,21 @@ class Ledger:
         )
 
 
+def blocklist_full(operation: Operation, faults: Sequence[Fault]) -> BlocklistFull | None:
+    """Return the error that a user's faults stand for, if they say that the list is full."""
+    code = known(faults[0].code) if faults and operation is Operation.BLOCK else None
+    if code is None or code.reaction is not Reaction.STOP_BLOCKING:
+        return None
+    return BlocklistFull(faults[0].message, faults[0].code, details=faults[0].details)
+
+
 def _all_text(users: Sequence[object]) -> bool:
     return set(map(type, users)) == {str}
 
 
 def _was_sent(error: BaseException) -> bool:
-    match error:
-        case TransportError() | ApiError():
-            return error.sent
-        case _:
-            return not isinstance(error, ClientClosed)
+    """Say whether the request that ended so may have left; a session tells it of cancellations."""
+    return bool(getattr(error, "sent", not isinstance(error, ClientClosed)))
 
 
 def _had_no_effect(error: BaseException) -> bool:

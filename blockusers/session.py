@@ -146,6 +146,7 @@ class Session:
             what = f"no {progress.lacks} within {self._timeout:g} s; see request_timeout"
             failure = RequestTimeout(what, progress.sent, "TimeoutError")
         except asyncio.CancelledError as error:
+            error.sent = progress.sent  # type: ignore[attr-defined]  # as errors of ours tell it
             failure = error
         # Without the traceback so far: the locals of its frames hold the token.
         failure.__context__ = None

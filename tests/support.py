@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from operator import itemgetter
 
 import attrs
 import orjson
@@ -23,14 +24,33 @@ class Clock:
 
     now: float = 1000.0
     slept: list[float] = attrs.field(factory=list)
+    calls: list[tuple[float, Callable[[], object]]] = attrs.field(factory=list)
 
     def __call__(self) -> float:
         return self.now
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
-        self.now += seconds
+        self.advance(seconds)
         await asyncio.sleep(0)
+
+    def call_later(self, seconds: float, call: Callable[[], object]) -> None:
+        self.calls.append((self.now + seconds, call))
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        due = sorted((each for each in self.calls if each[0] <= self.now), key=itemgetter(0))
+        self.calls = [each for each in self.calls if each[0] > self.now]
+        for _, call in due:
+            call()
+
+    async def flow(self) -> None:
+        """Let time pass for ever, up to the next call, whenever nobody does anything else."""
+        while True:
+            for _ in range(50):
+                await asyncio.sleep(0)
+            if self.calls:
+                self.advance(min(when for when, _ in self.calls) - self.now)
 
 
 def quick(clock: Clock | None = None, **settings: float | None) -> RetryPolicy:

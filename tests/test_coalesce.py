@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
-import attrs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from blockusers import (
-    BlockUsersError,
+    BlocklistFull,
     ClientClosed,
     Fault,
     FixedPace,
-    Incomplete,
     InvalidRequest,
     Operation,
     Outcome,
     QueueFull,
     RateLimited,
-    RequestTimeout,
     Status,
 )
 from blockusers.batch import Batcher
 from blockusers.coalesce import Coalescer
-from blockusers.identifiers import Identifiers
 from blockusers.pacing import Pace
-from blockusers.report import Verdict, Verdicts
-from blockusers.turns import Turns
-from tests.support import Clock, Server, columns, number, numbers, pace, quick
+from blockusers.report import Verdict
+from blockusers.user_order import UserOrder
+from tests.support import Clock, Server, number, numbers, pace, quick
 
 BLOCK, UNBLOCK = Operation.BLOCK, Operation.UNBLOCK
 DONE, FAILED = Status.DONE, Status.FAILED
@@ -46,7 +40,7 @@ def coalescer(
         server.transact,
         retry=quick(**retry),
         pace=gate or pace(16),
-        turns=Turns(),
+        order=UserOrder(),
         max_queued=max_queued,
     )
 
@@ -156,7 +150,12 @@ async def test_no_larger_than_asked_for() -> None:
     """A request of single calls is never larger than `chunk_size`."""
     server = Server()
     single = Coalescer(
-        server.transact, retry=quick(), pace=pace(16), turns=Turns(), max_queued=99, chunk_size=10
+        server.transact,
+        retry=quick(),
+        pace=pace(16),
+        order=UserOrder(),
+        max_queued=99,
+        chunk_size=10,
     )
     outcomes = await asyncio.gather(*(single.call(BLOCK, name) for name in numbers(45)))
 
@@ -203,9 +202,9 @@ async def test_opposite_call_waits_for_one_in_flight() -> None:
 
 async def test_job_and_call_keep_their_order() -> None:
     """A call waits for a job that has drawn its user; a job for a call that came before."""
-    server, gate, turns = Server(), pace(1), Turns()
-    single = Coalescer(server.transact, retry=quick(), pace=gate, turns=turns, max_queued=9)
-    jobs = Batcher(server.transact, retry=quick(), pace=gate, turns=turns)
+    server, gate, order = Server(), pace(1), UserOrder()
+    single = Coalescer(server.transact, retry=quick(), pace=gate, order=order, max_queued=9)
+    jobs = Batcher(server.transact, retry=quick(), pace=gate, order=order)
     async with busy(gate):
         tasks = []
         for call in (
@@ -222,9 +221,9 @@ async def test_job_and_call_keep_their_order() -> None:
 
 async def test_same_call_behind_a_job() -> None:
     """A call is not answered with an earlier one, if a job drew the user between them."""
-    server, gate, turns = Server(), pace(1), Turns()
-    single = Coalescer(server.transact, retry=quick(), pace=gate, turns=turns, max_queued=9)
-    jobs = Batcher(server.transact, retry=quick(), pace=gate, turns=turns)
+    server, gate, order = Server(), pace(1), UserOrder()
+    single = Coalescer(server.transact, retry=quick(), pace=gate, order=order, max_queued=9)
+    jobs = Batcher(server.transact, retry=quick(), pace=gate, order=order)
     async with busy(gate):
         tasks = await soon(single.call(UNBLOCK, ANN))
         tasks += await soon(jobs.run(BLOCK, [ANN, number(1)]))
@@ -236,8 +235,8 @@ async def test_same_call_behind_a_job() -> None:
 
 async def test_two_jobs_on_the_same_users() -> None:
     """Of two jobs at the same time, the one that draws a user later has the last word."""
-    server, gate, turns = Server(), pace(1), Turns()
-    jobs = Batcher(server.transact, retry=quick(), pace=gate, turns=turns, chunk_size=10)
+    server, gate, order = Server(), pace(1), UserOrder()
+    jobs = Batcher(server.transact, retry=quick(), pace=gate, order=order, chunk_size=10)
     async with busy(gate):
         tasks = await soon(jobs.run(BLOCK, numbers(10)))
         tasks += await soon(jobs.run(UNBLOCK, [*reversed(numbers(10)), number(77)]))
@@ -250,8 +249,8 @@ async def test_two_jobs_on_the_same_users() -> None:
 @pytest.mark.parametrize("behind", [False, True], ids=["first", "behind another"])
 async def test_cancelled_job_gives_its_users_up(behind: bool) -> None:
     """A job that is cancelled, in line or first in it, holds nobody up."""
-    server, gate, turns = Server(), pace(1), Turns()
-    settings: dict[str, Any] = {"retry": quick(), "pace": gate, "turns": turns}
+    server, gate, order = Server(), pace(1), UserOrder()
+    settings: dict[str, Any] = {"retry": quick(), "pace": gate, "order": order}
     single = Coalescer(server.transact, max_queued=9, **settings)
     jobs = Batcher(server.transact, **settings)
     async with busy(gate):
@@ -291,6 +290,44 @@ async def test_each_caller_has_its_own_error() -> None:
     assert [type(error) for error in errors] == [InvalidRequest] * 4
     assert len({id(error) for error in errors}) == 4
     assert {error.code for error in errors} == {100}  # type: ignore[union-attr]
+
+
+async def test_an_error_of_unknown_kind_reaches_all_callers() -> None:
+    """What an own pace raises, say, reaches every caller as it is, however it is made."""
+
+    class Odd(Exception):
+        def __init__(self, one: int, two: int) -> None:
+            super().__init__(f"{one} and {two}")
+
+    error = Odd(1, 2)
+
+    class Broken(FixedPace):
+        @asynccontextmanager
+        async def slot(self, *arguments: Any, **more: Any) -> AsyncIterator[Any]:
+            raise error
+            yield
+
+    single = coalescer(Server(), gate=Broken(1))
+    async with asyncio.timeout(10):
+        calls = (single.call(BLOCK, name) for name in numbers(3))
+        errors = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert errors == [error] * 3
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_full_list(whole: bool) -> None:
+    """A full list is an error of those who could not be blocked, as it is in a job."""
+    full = Verdict(FAILED, faults=(Fault(139101, "full", "64,000"),))
+    error = BlocklistFull("full", 139101, details="64,000")
+    server = Server(lambda _, keys: error if whole else {keys[-1]: full})
+    single = coalescer(server)
+    calls = (single.call(BLOCK, name) for name in numbers(2))
+    first, last = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert isinstance(first, BlocklistFull if whole else Outcome)
+    assert isinstance(last, BlocklistFull)
+    assert (last.code, last.details) == (139101, "64,000")
 
 
 async def test_error_after_a_caller_has_gone() -> None:
@@ -398,7 +435,7 @@ async def test_cancelled_in_flight() -> None:
     task.cancel()
     answer.set()
     await asyncio.gather(task, return_exceptions=True)
-    await single.close(1.0)
+    await single.ended(within=5.0)
 
     assert server.blocked == {ANN}
 
@@ -406,19 +443,19 @@ async def test_cancelled_in_flight() -> None:
 # --------------------------------------------------------------------------- closing
 
 
-async def test_close_answers_who_waits() -> None:
-    """Closing waits for calls that are queued or on the wire."""
+async def test_answered() -> None:
+    """One can wait until all calls are answered that are queued or on the wire."""
     server = Server()
     single = coalescer(server)
     tasks = [asyncio.create_task(single.call(BLOCK, name)) for name in numbers(3)]
     await asyncio.sleep(0)
-    await single.close(5.0)
+    await single.answered(within=5.0)
 
     assert [task.result().ok for task in tasks] == [True] * 3
 
 
-async def test_close_does_not_wait_for_ever() -> None:
-    """Who is not answered in time gets ClientClosed; no task is left."""
+async def test_abort() -> None:
+    """Who is not answered by then gets the error at once; no task is left."""
     never = asyncio.Event()
 
     async def hang() -> None:
@@ -429,28 +466,59 @@ async def test_close_does_not_wait_for_ever() -> None:
     before = asyncio.all_tasks()
     tasks = await soon(single.call(BLOCK, number(1)))
     tasks += await soon(single.call(BLOCK, number(2)))
-    await single.close(0.01)
+    await single.answered(within=0.01)
+    single.abort(ClientClosed("closed"))
     results = await asyncio.gather(*tasks, return_exceptions=True)
+    await single.ended(within=5.0)
 
     assert [type(result) for result in results] == [ClientClosed] * 2
     assert asyncio.all_tasks() == before
     assert gate.state.in_flight == 0
 
 
-async def test_close_that_is_cancelled() -> None:
-    """A close that is cancelled while it waits gives up at once, and nobody waits for ever."""
-    never = asyncio.Event()
-    server = Server(lambda *_: never.wait())
+async def test_users_are_kept_until_their_request_has_ended() -> None:
+    """A request that is aborted keeps its users while it is on the wire, though nobody waits."""
+    ends = asyncio.Event()
+
+    async def ends_late() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await ends.wait()
+
+    server, clock = Server(lambda count, _: ends_late() if count == 1 else None), Clock()
+    order = UserOrder(30.0, clock=clock, call_later=clock.call_later)
+    single = Coalescer(server.transact, retry=quick(), pace=pace(4), order=order, max_queued=9)
+    jobs = Batcher(server.transact, retry=quick(), pace=pace(4), order=order)
+    (call,) = await soon(single.call(BLOCK, ANN))
+    (same,) = await soon(jobs.run(BLOCK, [ANN]))
+    (opposite,) = await soon(jobs.run(UNBLOCK, [ANN]))
+    single.abort(ClientClosed("closed"))
+    with pytest.raises(ClientClosed):
+        await call
+    await asyncio.sleep(0)
+    assert len(server.asked) == 1
+
+    ends.set()
+    assert (await same).summary() == "1 done"
+    await asyncio.sleep(0)
+    assert len(server.asked) == 2
+    clock.advance(30.0)
+    assert (await opposite).summary() == "1 done"
+
+
+async def test_cancelled_from_outside() -> None:
+    """Whoever cancels all tasks there are leaves no caller waiting."""
+    server = Server(lambda *_: asyncio.sleep(3600))
     single = coalescer(server)
     before = asyncio.all_tasks()
-    (task,) = await soon(single.call(BLOCK, ANN))
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
-            await single.close(60.0)
+    call = asyncio.ensure_future(single.call(BLOCK, ANN))
+    await soon()
+    for task in asyncio.all_tasks() - before - {call}:
+        task.cancel()
 
-    with pytest.raises(ClientClosed):
-        await task
-    assert asyncio.all_tasks() == before
+    with pytest.raises(ClientClosed, match="cancelled"):
+        await call
 
 
 async def test_after_a_close() -> None:
@@ -459,180 +527,8 @@ async def test_after_a_close() -> None:
     single = coalescer(server, gate=gate)
     async with busy(gate):
         (task,) = await soon(single.call(BLOCK, ANN))
-        await single.close(0.0)
+        single.abort(ClientClosed("closed"))
     with pytest.raises(ClientClosed):
         await task
 
     assert (await single.call(BLOCK, ANN)).ok
-
-
-# --------------------------------------------------------------------------- any history
-
-USERS = numbers(4)
-LOST = RequestTimeout("lost")
-LIMITED = RateLimited("slow down", 130429, status=400)
-ASKS_TO_WAIT = RateLimited("come back later", 130429, status=400, retry_after=1000.0)
-FLAKY = Verdict(FAILED, faults=(Fault(139103, "internal"),))
-TOO_LATE = Verdict(FAILED, faults=(Fault(131047, "too late"),))
-
-
-@attrs.frozen
-class Action:
-    """A call of *users*, single if it is one of them, which may be cancelled after some turns."""
-
-    operation: Operation
-    users: tuple[str, ...]
-    after: int
-    cancelled_after: int | None
-    stalls: bool
-    """Whether a job's source makes it wait for each user."""
-
-
-actions = st.builds(
-    Action,
-    operation=st.sampled_from(Operation),
-    users=st.lists(st.sampled_from(USERS), min_size=1, max_size=4, unique=True).map(tuple),
-    after=st.integers(0, 6),
-    cancelled_after=st.none() | st.none() | st.integers(0, 12),
-    stalls=st.booleans(),
-)
-answers = st.sampled_from(
-    ["done", "done", "done", "limited", "asks to wait", "lost", "lost after", "flaky", "late"]
-)
-
-
-@attrs.define
-class World:
-    """A server that answers as scripted, and what was drawn and answered, in order."""
-
-    script: list[tuple[str, int]]
-    blocked: set[str] = attrs.field(factory=set)
-    in_flight: set[str] = attrs.field(factory=set)
-    history: dict[str, list[list[Any]]] = attrs.field(factory=lambda: {n[1:]: [] for n in USERS})
-    """For each user all operations that were drawn: [operation, what came back]."""
-
-    async def transact(self, operation: Operation, users: Identifiers) -> Verdicts:
-        keys = set(users.keys)
-        assert self.in_flight.isdisjoint(keys), "two requests in flight name one user"
-        self.in_flight |= keys
-        kind, turns = self.script.pop() if self.script else ("done", 1)
-        try:
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            return self._answer(kind, operation, list(users.keys))
-        finally:
-            self.in_flight -= keys
-
-    def _answer(self, kind: str, operation: Operation, keys: list[str]) -> Verdicts:
-        if kind == "limited":
-            raise LIMITED
-        if kind == "asks to wait":
-            raise ASKS_TO_WAIT
-        if kind == "lost":
-            raise LOST
-        verdicts = {key: Verdict(DONE, wa_id=key) for key in keys}
-        if kind in {"flaky", "late"}:
-            verdicts[keys[0]] = FLAKY if kind == "flaky" else TOO_LATE
-        done = {key for key in keys if verdicts[key].status is DONE}
-        self.blocked = self.blocked | done if operation is BLOCK else self.blocked - done
-        if kind == "lost after":
-            raise LOST
-        return columns(verdicts[key] for key in keys)
-
-    def draw(self, operation: Operation, users: Sequence[str]) -> Iterator[str]:
-        """Yield users, and note when each is drawn."""
-        for user in users:
-            self.note(operation, user)
-            yield user
-
-    def note(self, operation: Operation, user: str) -> list[Any]:
-        entry: list[Any] = [operation, None]
-        self.history[user[1:]].append(entry)
-        return entry
-
-
-async def play(world: World, single: Coalescer, jobs: Batcher, action: Action) -> None:
-    """Carry out one action; note what came back for each user that was drawn."""
-    for _ in range(action.after):
-        await asyncio.sleep(0)
-    if len(action.users) == 1:
-        entry = world.note(action.operation, action.users[0])
-        try:
-            entry[1] = await single.call(action.operation, action.users[0])
-        except BlockUsersError as error:
-            entry[1] = error
-    else:
-        await play_job(world, jobs, action)
-
-
-async def play_job(world: World, jobs: Batcher, action: Action) -> None:
-    mine: dict[str, list[Any]] = {}
-
-    def drawn() -> Iterator[str]:
-        for user in world.draw(action.operation, action.users):
-            mine[user[1:]] = world.history[user[1:]][-1]
-            yield user
-
-    async def drawn_slowly() -> AsyncIterator[str]:
-        for user in drawn():
-            yield user
-            for _ in range(20):
-                await asyncio.sleep(0)
-
-    try:
-        source = drawn_slowly() if action.stalls else drawn()
-        report = await jobs.run(action.operation, source)
-    except Incomplete as early:
-        report = early.report
-    assert {outcome.input[1:] for outcome in report} == set(mine)
-    for outcome in report:
-        mine[outcome.input[1:]][1] = outcome
-
-
-def final_state(history: list[list[Any]]) -> bool | None:
-    """Return whether the user must be blocked at the end; None if nobody can know."""
-    for operation, came in reversed(history):
-        if isinstance(came, Outcome) and came.status is DONE:
-            return bool(operation is BLOCK)
-        harmless = isinstance(came, Outcome) and came.status is FAILED and not came.uncertain
-        if not harmless and not (isinstance(came, Outcome) and came.status is Status.REMAINING):
-            return None
-    return False
-
-
-@given(
-    st.lists(actions, min_size=1, max_size=8),
-    st.lists(st.tuples(answers, st.integers(0, 4)), max_size=12),
-)
-def test_any_history(actions: list[Action], script: list[tuple[str, int]]) -> None:
-    """Whatever is called, cancelled or fails: the newest answered operation on each user decides.
-
-    Every caller gets one answer, and no two requests in flight ever name one user.
-    """
-
-    async def main() -> World:
-        world, turns, clock = World(list(script)), Turns(), Clock()
-        settings: dict[str, Any] = {"pace": pace(2, clock), "turns": turns}
-        settings["retry"] = quick(clock, attempts=3)
-        single = Coalescer(world.transact, max_queued=99, **settings)
-        jobs = Batcher(world.transact, chunk_size=2, **settings)
-        tasks = []
-        for action in actions:
-            task = asyncio.create_task(play(world, single, jobs, action))
-            tasks.append(task)
-            if action.cancelled_after is not None:
-                for _ in range(action.cancelled_after):
-                    await asyncio.sleep(0)
-                task.cancel()
-        async with asyncio.timeout(10):
-            for task in tasks:
-                with suppress(asyncio.CancelledError):
-                    await task
-        await single.close(5.0)
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-        return world
-
-    world = asyncio.run(main())
-    for key, history in world.history.items():
-        expected = final_state(history)
-        assert expected is None or (key in world.blocked) == expected

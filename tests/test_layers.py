@@ -33,7 +33,7 @@ LAYERS = (
     "session",
     "sources",
     "ledger",
-    "turns",
+    "user_order",
     "batch",
     "pages",
     "coalesce",
