@@ -426,7 +426,7 @@ def test_lists_that_are_no_lists(name: str, junk: object) -> None:
         (
             [{"code": 2}, {"code": 10, "message": "m"}],
             [
-                Fault(2, "a passing fault at Meta's"),
+                Fault(2, "a transient error at Meta"),
                 Fault(10, "m"),
             ],
         ),
