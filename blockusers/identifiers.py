@@ -352,17 +352,17 @@ def mask(text: str) -> str:
 
 # Between the digits stands whatever `read` drops there.
 _BETWEEN: Final = re.escape(_BLANKS + _DASHES + _BRACKETS + _DOTS_AND_SLASHES + _INVISIBLE)
+# Digits behind a BSUID belong to it if they and its end could be taken for a number.
 _LONG_NUMBER: Final = re.compile(
-    rf"[+\uff0b]?\d(?:[{_BETWEEN}]*\d){{6,}}|\b[A-Z]{{2}}\.[A-Za-z0-9]{{6,}}"
+    rf"[+\uff0b]?\d(?:[{_BETWEEN}]*\d){{6,}}"
+    r"|(?<![A-Za-z])[A-Z]{2}\.[A-Za-z0-9]{6,}(?:\.[A-Za-z0-9]+)*"
+    rf"(?:(?:[{_BETWEEN}]*\d){{5,}})?"
 )
 
 
 def mask_all(text: str) -> str:
     """Mask every number of seven digits or more, and every BSUID, inside a sentence.
 
-    Masking twice changes nothing: what a first pass leaves of two names that touch may look like
-    a third, so it goes on until nothing is found.
+    To mask a text twice changes nothing.
     """
-    while (shown := _LONG_NUMBER.sub(lambda found: mask(found[0]), text)) != text:
-        text = shown
-    return text
+    return _LONG_NUMBER.sub(lambda found: mask(found[0]), text)

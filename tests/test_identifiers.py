@@ -535,7 +535,10 @@ def test_a_mask_hides_something(text: str) -> None:
         ("\u202a+1\u200b650\u2060555\u200e1234\u202c", "\u202a+1650…34\u202c"),
         ("\uff0b16505551234", "\uff0b165…34"),
         ("16505551234@s.whatsapp.net", "1650…34@s.whatsapp.net"),
-        ("US.ABCDEF1 234567", "US.A…F1 …"),
+        ("US.ABCDEF1 234567", "US.A…67"),
+        ("US.13491208655302741918 within 24 hours", "US.1…18 within 24 hours"),
+        ("1234567US.ABCDEFGH", "12…US.A…GH"),
+        ("US.ABCDEFCC.DDDDDDD.", "US.A…DD."),
         ("nobody", "nobody"),
         ("", ""),
     ],
@@ -571,7 +574,9 @@ def test_no_spelling_escapes_the_mask(digits: str, data: st.DataObject) -> None:
 @quickly
 @given(
     st.text(NOISE)
-    | st.lists(st.sampled_from(["US.ABCDEF1", "1650555", " ", "+", "…"])).map("".join)
+    | st.lists(
+        st.sampled_from(["US.ABCDEF", "1234567", "12345", "1", "CC", "a", ".", " ", "+", "…"])
+    ).map("".join)
 )
 def test_masking_twice_changes_nothing(text: str) -> None:
     """What is masked already stays as it is."""
