@@ -181,7 +181,7 @@ def read_plain(users: Sequence[object]) -> list[str] | None:
     """Read a list that holds nothing but digits with or without a `+`, much faster than `read`.
 
     Returns:
-        The key of each; what is sent is what was handed in. None if any needs a closer look.
+        The key of each; what is sent is what was passed. None if any needs a closer look.
     """
     try:
         lines = "\n".join(users)  # type: ignore[arg-type]

@@ -82,7 +82,7 @@ Tally: TypeAlias = Mapping[tuple[Status, int | None], int]
 
 
 def written(named: object) -> str:
-    """Return as text whatever was handed in; that can be an int too long for Python to write."""
+    """Return as text whatever was passed; that can be an int too long for Python to write."""
     try:
         return str(named)
     except Exception:

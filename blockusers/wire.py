@@ -418,10 +418,11 @@ def read_page(reply: Reply) -> Listing:
         raise _error_of(reply, error)
     if not isinstance(answer.get("data"), list):
         raise _edge_error(reply, "has no list of users")
-    rows = list(islice(_flat(answer["data"]), LARGEST_BLOCKLIST + 1))
-    if len(rows) > LARGEST_BLOCKLIST:
+    users = _plainly_blocked(answer["data"]) or tuple(
+        _blocked_user(reply, row) for row in islice(_flat(answer["data"]), LARGEST_BLOCKLIST + 1)
+    )
+    if len(users) > LARGEST_BLOCKLIST:
         raise _no_answer(reply, f"has a page of more than {LARGEST_BLOCKLIST:,} users")
-    users = _plainly_blocked(rows) or tuple(_blocked_user(reply, row) for row in rows)
     paging = answer.get("paging") or {}
     cursors = paging.get("cursors") or {} if isinstance(paging, dict) else None
     if not isinstance(cursors, dict):
