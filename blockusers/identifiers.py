@@ -1,10 +1,10 @@
-"""Reads what people write for a WhatsApp user, and refuses what would reach somebody else.
+"""Parses phone numbers and other names of users, rejects bad input, and masks numbers in text.
 
 A user is named by a phone number (`+1 650 555 1234`), by a WhatsApp id (`16505551234`, the same
 person) or by a business-scoped user id (`US.13491208655302741918`, a BSUID).  The digits decide who
-is meant, so the digits are the key.  Junk that is refused costs a line in a report.  Junk that is
+is meant, so the digits are the key.  Junk that is rejected costs a line in a report.  Junk that is
 "repaired" into a number blocks a stranger, so every rule here either keeps all the digits as they
-stand or refuses and says how to mend the input.
+stand or rejects the input and says how to fix it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, Self
+from urllib.parse import parse_qs
 
 import attrs
 
@@ -65,6 +66,11 @@ _TRUNK_ZERO: Final = re.compile(r"[(\[]0")
 _DASHES: Final = "-\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 _BRACKETS: Final = "()[]\uff08\uff09\uff3b\uff3d"
 _DOTS_AND_SLASHES: Final = "./\uff0e\uff0f"
+# Unicode's category Zs.
+_BLANKS: Final = (
+    " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u202f\u205f\u3000"
+)
 # Zero-width and direction marks: phones and chat programs put them around a number they copy.
 _INVISIBLE: Final = (
     "\u061c\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
@@ -84,13 +90,14 @@ def read(user: object) -> Identifier:
     """Read a phone number, a WhatsApp id or a BSUID.
 
     Blanks, dots, dashes, brackets, slashes and invisible marks are dropped; a leading `+` is kept;
-    decimal digits of any script become ASCII; 7 to 15 digits must remain.
+    decimal digits of any script become ASCII; 7 to 15 digits must remain.  Of a WhatsApp JID
+    (`16505551234@s.whatsapp.net`), a `wa.me` link, `tel:` and `whatsapp:` the number is taken.
 
     Args:
         user: A `str`, or an `int` that holds a number with its country code.
 
     Raises:
-        ValueError: The input is no user, or would reach a stranger; the message says how to mend
+        ValueError: The input is no user, or would reach a stranger; the message says how to fix
             it, and never repeats the input.
     """
     if isinstance(user, str) and (plain := _PLAIN.fullmatch(user)):
@@ -109,12 +116,62 @@ def tidy(user: object) -> Identifier | str:
         user = _from_int(user)
     if not isinstance(user, str):
         raise ValueError(f"a user is a str or an int, not {type(user).__name__}")
+    if len(user) > _LONGEST_INPUT:
+        raise ValueError(f"has {len(user):,} characters, which is too long for a phone number")
     text = user.strip().translate(_UNSEEN).strip()
+    if _LIKE_ADDRESS.search(text):
+        text = _name_in_address(text)
     if _LIKE_BSUID.fullmatch(text):
         return _read_bsuid(text)
     text = _plain_characters(text)
-    _refuse_damage(text)
+    _reject_damage(text)
     return text
+
+
+_LONGEST_INPUT: Final = 4096
+_LIKE_ADDRESS: Final = re.compile(r"[@:]|wa\.me/|whatsapp\.com", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"(?:tel|whatsapp):(?!//)\s*", re.IGNORECASE)
+# What stands behind the colon is one of the person's devices.
+_JID: Final = re.compile(r"([0-9]+)(?::[0-9]{1,5})?@(?:s\.whatsapp\.net|c\.us)", re.IGNORECASE)
+_OTHER_JID: Final = re.compile(r"[^@]*@(g\.us|lid|broadcast|newsletter)", re.IGNORECASE)
+_NO_PERSON: Final = {
+    "g.us": "a group, not a person; pass the number of the member who is meant",
+    "lid": "a hidden id (LID), which the API does not take; pass the phone number or the BSUID",
+    "broadcast": "a broadcast list, not a person; pass the number of the person who is meant",
+    "newsletter": "a channel, not a person; pass the number of the person who is meant",
+}
+_LINK: Final = re.compile(
+    r"(?:https?://)?(?:www\.)?wa\.me/(?P<number>[^/?#]*)/?(?:[?#].*)?"
+    r"|(?:(?:https?://)?(?:(?:api|web|www)\.)?whatsapp\.com|whatsapp:/)/send/?\?(?P<query>[^#]*).*",
+    re.IGNORECASE | re.DOTALL,
+)
+_LIKE_LINK: Final = re.compile(r"://|wa\.me/|whatsapp\.com", re.IGNORECASE)
+_LINKED_NUMBER: Final = re.compile(r"\s*\+?([0-9]+)\s*")
+
+
+def _name_in_address(text: str) -> str:
+    """Take the user out of a JID, a link or what stands behind a scheme.
+
+    JIDs and links hold the country code by definition, so their numbers are given a `+`.
+    """
+    text = text[found.end() :] if (found := _SCHEME.match(text)) else text
+    if found := _JID.fullmatch(text):
+        return f"+{found[1]}"
+    if found := _OTHER_JID.fullmatch(text):
+        raise ValueError(f"is {_NO_PERSON[found[1].lower()]}")
+    return _number_in_link(text) if _LIKE_LINK.search(text) else text
+
+
+def _number_in_link(text: str) -> str:
+    link = _LINK.fullmatch(text)
+    # A `+` in a query means a blank.
+    numbers = [link["number"]] if link and link["number"] else []
+    if link and link["query"]:
+        numbers = parse_qs(link["query"]).get("phone", [])
+    number = _LINKED_NUMBER.fullmatch(numbers[0]) if len(numbers) == 1 else None
+    if number is None:
+        raise ValueError("is a link that holds no phone number; pass the number itself")
+    return f"+{number[1]}"
 
 
 _PLAIN_LINES: Final = re.compile(r"^\+?([1-9][0-9]{6,14})$", re.MULTILINE)
@@ -124,7 +181,7 @@ def read_plain(users: Sequence[object]) -> list[str] | None:
     """Read a list that holds nothing but digits with or without a `+`, much faster than `read`.
 
     Returns:
-        The key of each; what is sent is what was handed in. None if any needs a closer look.
+        The key of each; what is sent is what was passed. None if any needs a closer look.
     """
     try:
         lines = "\n".join(users)  # type: ignore[arg-type]
@@ -171,7 +228,7 @@ def _read_bsuid(text: str) -> Identifier:
 
 
 def _read_number(text: str) -> Identifier:
-    _refuse_national(text)
+    _reject_national(text)
     plus = "+" if text.startswith("+") else ""
     digits = digits_of(text)
     if digits.startswith("00"):
@@ -215,9 +272,10 @@ def _plain_characters(text: str) -> str:
     )
 
 
-def _refuse_damage(text: str) -> None:
-    """Refuse what has enough digits, but is a part of a number, or more than one."""
-    if _FLOAT.fullmatch(text.lower().removeprefix("+")) or text.endswith(".0"):
+def _reject_damage(text: str) -> None:
+    """Reject what has enough digits, but is a part of a number, or more than one."""
+    decimal = text.lower().removeprefix("+").replace(",", ".")
+    if _FLOAT.fullmatch(decimal) or decimal.endswith(".0"):
         raise ValueError(
             "looks like a spreadsheet's decimal number; format that column as text"
             " and export it again, digits may be lost"
@@ -233,15 +291,15 @@ def _refuse_damage(text: str) -> None:
     *before, last = (len(part.removeprefix("+").translate(_SEPARATORS)) for part in text.split("/"))
     # What stands before a slash is a country and an area code, of eight digits at most.
     if max(before, default=0) > 8 or sum(length >= 7 for length in (*before, last)) > 1:
-        raise ValueError("looks like two numbers in one; hand them in one by one")
+        raise ValueError("looks like two numbers in one; pass them one by one")
 
 
-def _refuse_national(text: str) -> None:
-    """Refuse what, with its brackets dropped, names somebody in another country."""
+def _reject_national(text: str) -> None:
+    """Reject what, with its brackets dropped, names somebody in another country."""
     if text.removeprefix("+").startswith(("(", "[")):
         raise ValueError(
             "starts with a bracket, where the country code belongs;"
-            " write that in front, such as +1 (650) 555-1234"
+            " write + and the country code in front of it"
         )
     if _TRUNK_ZERO.search(text):
         raise ValueError(
@@ -292,9 +350,19 @@ def mask(text: str) -> str:
     return f"{shown[: len(text) // 3]}…"
 
 
-_LONG_NUMBER: Final = re.compile(r"\+?\d(?:[ ().-]{0,2}\d){6,}|\b[A-Z]{2}\.[A-Za-z0-9]{6,}")
+# Between the digits stands whatever `read` drops there.
+_BETWEEN: Final = re.escape(_BLANKS + _DASHES + _BRACKETS + _DOTS_AND_SLASHES + _INVISIBLE)
+# Digits behind a BSUID belong to it if they and its end could be taken for a number.
+_LONG_NUMBER: Final = re.compile(
+    rf"[+\uff0b]?\d(?:[{_BETWEEN}]*\d){{6,}}"
+    r"|(?<![A-Za-z])[A-Z]{2}\.[A-Za-z0-9]{6,}(?:\.[A-Za-z0-9]+)*"
+    rf"(?:(?:[{_BETWEEN}]*\d){{5,}})?"
+)
 
 
 def mask_all(text: str) -> str:
-    """Mask every number of seven digits or more, and every BSUID, inside a sentence."""
+    """Mask every number of seven digits or more, and every BSUID, inside a sentence.
+
+    To mask a text twice changes nothing.
+    """
     return _LONG_NUMBER.sub(lambda found: mask(found[0]), text)

@@ -29,11 +29,11 @@ class Status(enum.Enum):
     DONE = "done"
     """An answer named the user as added (or removed)."""
     FAILED = "failed"
-    """The last answer named the user as failed only, or our own check refused the input."""
+    """The last answer named the user as failed only, or our own check rejected the input."""
     UNKNOWN = "unknown"
     """It was sent, and the last attempt got no answer about this user."""
     REMAINING = "remaining"
-    """Certainly not carried out. Hand it in again."""
+    """Not applied by this job, so it is safe to submit again."""
 
 
 class Reaction(enum.Enum):
@@ -58,7 +58,7 @@ class Code(NamedTuple):
     meaning: str
     advice: str = ""
     refuses: bool = True
-    """Whether a request that is answered with it was certainly not carried out."""
+    """Whether a request that is answered with it was definitely not applied."""
 
 
 # Meta lists the codes of this endpoint in its Block Users guide, the rest in "Error codes" of the
@@ -79,8 +79,8 @@ _UNKNOWN_ID: Final = Code(
     "check that it is the id of the phone number, not of the WhatsApp Business Account (WABA)",
 )
 _CALL_LIMIT: Final = Code(Reaction.SLOW_DOWN, "too many calls", "wait, and send fewer per second")
-_PASSING: Final = Code(
-    Reaction.RETRY, "a passing fault at Meta's", "try again later", refuses=False
+_TRANSIENT: Final = Code(
+    Reaction.RETRY, "a transient error at Meta", "try again later", refuses=False
 )
 
 CODES: Final[dict[int, Code]] = {
@@ -96,7 +96,7 @@ CODES: Final[dict[int, Code]] = {
         "list again",
         refuses=False,
     ),
-    139103: _PASSING._replace(meaning="an internal error at Meta's"),
+    139103: _TRANSIENT._replace(meaning="an internal error at Meta"),
     130429: Code(
         Reaction.SLOW_DOWN,
         "too many requests in a short time, or too many users in one",
@@ -114,7 +114,7 @@ CODES: Final[dict[int, Code]] = {
         "block them when they write again",
         refuses=False,
     ),
-    **dict.fromkeys((1, 2, 131000, 131016, 131057, 133004), _PASSING),
+    **dict.fromkeys((1, 2, 131000, 131016, 131057, 133004), _TRANSIENT),
     **dict.fromkeys((4, 17, 613, 80007, 80008), _CALL_LIMIT),
     **dict.fromkeys((0, 104, 190), _TOKEN),
     **dict.fromkeys((3, 10, *range(200, 300), 131005), _PERMISSION),
@@ -138,27 +138,27 @@ def known(code: int | None) -> Code | None:
     return None if code is None else CODES.get(code)
 
 
-_PASSING_REACTIONS: Final = (Reaction.RETRY, Reaction.SLOW_DOWN)
+_TRANSIENT_REACTIONS: Final = (Reaction.RETRY, Reaction.SLOW_DOWN)
 
 
 @attrs.frozen
 class Fault:
-    """Why one user failed."""
+    """Why one user failed. Numbers in its texts are masked when it is made."""
 
     code: int | None
     """Meta's error code; None for a check of our own."""
-    message: str = attrs.field(repr=mask_all)
-    details: str = attrs.field(default="", repr=mask_all)
+    message: str = attrs.field(converter=mask_all)
+    details: str = attrs.field(default="", converter=mask_all)
 
     @property
     def transient(self) -> bool:
         """Whether trying again later may help."""
         code = known(self.code)
-        return code is not None and code.reaction in _PASSING_REACTIONS
+        return code is not None and code.reaction in _TRANSIENT_REACTIONS
 
     def __str__(self) -> str:
         text = ": ".join(filter(None, (self.message, self.details)))
-        return text if self.code is None else f"{self.code} {mask_all(text)}"
+        return text if self.code is None else f"{self.code} {text}"
 
 
 def _masked(text: str | None) -> str:
@@ -183,9 +183,9 @@ class Page:
 
     users: tuple[BlockedUser, ...]
     before: str | None
-    """Hand it to `blocked_pages(before=…)` to go on backward; None if there is no cursor."""
+    """Pass it to `blocked_pages(before=…)` to go on backward; None if there is no cursor."""
     after: str | None
-    """Hand it to `blocked_pages(after=…)` to go on forward; None if there is no cursor."""
+    """Pass it to `blocked_pages(after=…)` to go on forward; None if there is no cursor."""
 
 
 TokenSource: TypeAlias = Callable[[], str | Awaitable[str]]
@@ -332,7 +332,8 @@ class Account:
         if access_token is not None:
             values["access_token"] = access_token
         if missing := [f"WHATSAPP_{f.upper()}" for f in fields[:2] if not values[f]]:
-            raise ValueError(f"set the environment variable {' and '.join(missing)}")
+            variables = "variable" if len(missing) == 1 else "variables"
+            raise ValueError(f"set the environment {variables} {' and '.join(missing)}")
         return cls(**{field: value for field, value in values.items() if value})
 
     @classmethod

@@ -1,9 +1,9 @@
 """Reads numbers as they are written inside a country, through the extra `phone`.
 
 With a region such as `BR`, `(11) 91234-5678` and `011 91234-5678` name somebody, and what cannot
-be anybody's number is refused before it costs a request.  Nothing is guessed here either: digits
+be anybody's number is rejected before it costs a request.  Nothing is guessed here either: digits
 without a `+` may be a national number or one with its country code, and what may be both is
-refused.
+rejected.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class NationalReader(Reader):
         """Read a national or international number, a WhatsApp id or a BSUID.
 
         Raises:
-            ValueError: The input is no user, or may be two; the message says how to mend it.
+            ValueError: The input is no user, or may be two; the message says how to fix it.
         """
         found = tidy(user)
         if isinstance(found, Identifier):

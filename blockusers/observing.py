@@ -11,6 +11,7 @@ import inspect
 import itertools
 import logging
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Final, Protocol, TypeVar
@@ -24,8 +25,9 @@ from blockusers.events import (
     RequestSent,
     Retrying,
 )
+from blockusers.identifiers import mask_all
 from blockusers.pacing import PaceState
-from blockusers.report import Incomplete, Report
+from blockusers.report import Incomplete, Report, written
 from blockusers.wire import Reply, Request
 
 _LOG: Final = logging.getLogger("blockusers")
@@ -50,6 +52,13 @@ _job: Final[ContextVar[int | None]] = ContextVar("blockusers_job", default=None)
 def not_of_a_job() -> None:
     """Let what happens in this task from now on belong to no job."""
     _job.set(None)
+
+
+def _described(error: Exception) -> str:
+    """Return the class of *error*, its text with numbers masked, and the line that raised it."""
+    text = f"{type(error).__name__}: {mask_all(written(error))}".removesuffix(": ")
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    return f"{text} ({frame.f_code.co_filename}:{line})"
 
 
 class Observers:
@@ -83,8 +92,9 @@ class Observers:
         for observer in self._observers:
             try:
                 observer(event)
-            except Exception:
-                _LOG.warning("an observer failed", exc_info=True)
+            except Exception as error:
+                # Not its traceback: the texts in that may hold anybody's number.
+                _LOG.warning("an observer failed: %s", _described(error))
 
     async def job(self, operation: str, work: Awaitable[Report]) -> Report:
         """Await *work*, and tell of it."""

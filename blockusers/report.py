@@ -1,6 +1,6 @@
 """What became of each user, and the errors that carry it.
 
-A `Report` accounts for every distinct user that was handed in, exactly once.  That some of them
+A `Report` accounts for every distinct user that was passed, exactly once.  That some of them
 failed is normal and no exception; `raise_for_failures()` makes it one for those who like.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, overload
 
 import attrs
 
@@ -24,7 +24,7 @@ class Outcome:
     """What became of one user."""
 
     input: Any
-    """The user as first handed in: text or a number, or whatever was handed in and refused.
+    """The user as first passed: text or a number, or whatever was passed and rejected.
     (For a `BlockedUser` its `wa_id` or `user_id`, for an `Outcome` its *input*.)"""
     status: Status
     wa_id: str | None = None
@@ -82,7 +82,7 @@ Tally: TypeAlias = Mapping[tuple[Status, int | None], int]
 
 
 def written(named: object) -> str:
-    """Return as text whatever was handed in; that can be an int too long for Python to write."""
+    """Return as text whatever was passed; that can be an int too long for Python to write."""
     try:
         return str(named)
     except Exception:
@@ -227,13 +227,16 @@ def _in_columns(outcomes: Iterable[Outcome]) -> Outcomes:
 
 
 @attrs.frozen(repr=False, slots=False)
-class Report:
-    """What became of every user of a job."""
+class Report(Sequence[Outcome]):
+    """What became of every user of a job: a sequence of outcomes in the order of the input.
+
+    It is true even if it is empty; ask `len(report)`, or `report.failed`.
+    """
 
     operation: Operation
     _outcomes: Outcomes = attrs.field(alias="outcomes", converter=_in_columns, eq=tuple)
     repeats: int = 0
-    """Inputs that were dropped because they named a user handed in before."""
+    """Inputs that were dropped because they named a user who was passed before."""
     requests: int = 0
     """Requests that were sent for this job."""
     rate_limited: int = 0
@@ -241,13 +244,13 @@ class Report:
     elapsed: float = 0.0
     """Seconds that the job took."""
     _keys: Sequence[str] = attrs.field(alias="keys", default=(), kw_only=True, eq=False)
-    """Who is meant by each input, where that is known; empty for what was refused."""
+    """Who is meant by each input, where that is known; empty for what was rejected."""
     _reader: Reader = attrs.field(alias="reader", default=INTERNATIONAL, kw_only=True, eq=False)
     """Reads other spellings."""
 
     @cached_property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """One for each distinct user, in the order in which they were handed in."""
+        """One for each distinct user, in the order in which they were passed."""
         return tuple(self._outcomes)
 
     @property
@@ -267,41 +270,63 @@ class Report:
 
     @property
     def unknown(self) -> tuple[Outcome, ...]:
-        """Those that are `UNKNOWN`. To hand them in again does no harm."""
+        """Those that are `UNKNOWN`. To submit them again does no harm."""
         return self._outcomes.with_status(Status.UNKNOWN)
 
     @property
     def remaining(self) -> tuple[Outcome, ...]:
-        """Those that are `REMAINING`. Hand them in again: `client.block(report.remaining)`."""
+        """Those that are `REMAINING`. Submit them again: `client.block(report.remaining)`."""
         return self._outcomes.with_status(Status.REMAINING)
 
     @property
-    def faults_by_code(self) -> dict[int | None, tuple[Outcome, ...]]:
-        """The outcomes with a fault, grouped by the code of their first; None is our own check."""
-        groups: dict[int | None, list[int]] = {}
+    def faults_by_code(self) -> dict[int | str, tuple[Outcome, ...]]:
+        """The outcomes with a fault, grouped by the first one's code, or its message without one.
+
+        Our own checks have no code: inputs that were rejected are grouped by the reason.
+        """
+        groups: dict[int | str, list[int]] = {}
         for place, (_, faults) in sorted(self._outcomes.verdicts.reasons.items()):
             if faults:
-                groups.setdefault(faults[0].code, []).append(place)
+                code = faults[0].message if faults[0].code is None else faults[0].code
+                groups.setdefault(code, []).append(place)
         return {code: self._outcomes.at(places) for code, places in groups.items()}
 
-    def __getitem__(self, user: User) -> Outcome:
-        """Return the outcome of *user*, in any spelling.
+    def get(self, user: User) -> Outcome | None:
+        """Return the outcome of *user*, in any spelling; None if the user was not passed."""
+        place = self._places.get(self._key_of(user))
+        return None if place is None else self[place]
+
+    @overload
+    def __getitem__(self, index: int) -> Outcome: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Outcome, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Outcome | tuple[Outcome, ...]:
+        """Return the outcome at *index*, or a tuple of those in a slice.
 
         Raises:
-            KeyError: The user was not handed in.
+            IndexError: There are not so many.
+            TypeError: *index* is no index; a user is looked up by `get`.
         """
+        if isinstance(index, slice):
+            return self._outcomes.at(range(len(self))[index])
         try:
-            place = self._places[self._key_of(user)]
-        except KeyError:
-            raise KeyError(identifiers.mask(written(named_by(user)))) from None
-        (outcome,) = self._outcomes.at((place,))
-        return outcome
-
-    def __contains__(self, user: object) -> bool:
-        return self._key_of(user) in self._places
+            place = range(len(self))[index]
+        except IndexError:
+            raise IndexError(f"the report has {len(self)} outcomes") from None
+        except TypeError:
+            raise TypeError(
+                "report[…] takes an index or a slice; report.get(user) looks a user up"
+            ) from None
+        return self._outcomes.at((place,))[0]
 
     def __len__(self) -> int:
         return len(self._outcomes)
+
+    def __bool__(self) -> bool:
+        """Be true, also without outcomes: a report is there."""
+        return True
 
     def __iter__(self) -> Iterator[Outcome]:
         return iter(self.outcomes)
@@ -329,7 +354,7 @@ class Report:
         inputs = self._outcomes.inputs
         keys = self._keys or map(self._key_of, inputs)
         return {
-            key or _refused(name): place
+            key or _rejected(name): place
             for place, (name, key) in enumerate(zip(inputs, keys, strict=True))
         }
 
@@ -337,11 +362,11 @@ class Report:
         try:
             return identify(user, self._reader).key
         except ValueError:
-            return _refused(named_by(user))
+            return _rejected(named_by(user))
 
 
-def _refused(name: object) -> object:
-    return ("refused", type(name).__name__, written(name))
+def _rejected(name: object) -> object:
+    return ("rejected", type(name).__name__, written(name))
 
 
 @attrs.define(slots=False)
@@ -349,7 +374,7 @@ class Incomplete(BlockUsersError):
     """A job ended early. Every user that was drawn is in its *report*."""
 
     report: Report
-    """What is done and what is not: `remaining` and `unknown` can be handed in again."""
+    """What is done and what is not: `remaining` and `unknown` can be submitted again."""
     error: Exception = attrs.field(repr=lambda error: identifiers.mask_all(repr(error)))
     """What ended the job; also the `__cause__`."""
 
@@ -357,7 +382,7 @@ class Incomplete(BlockUsersError):
         why = f"{type(self.error).__name__}: {identifiers.mask_all(str(self.error))}"
         return (
             f"the job ended early ({self.report.summary()}): {why};"
-            " hand in report.unknown and report.remaining again"
+            " submit report.unknown and report.remaining again"
         )
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from blockusers.cancelling import no_foreign_cancellation
-from blockusers.report import User
+from blockusers.report import Report, User
 
 _LOG: Final = logging.getLogger("blockusers")
 
@@ -71,6 +71,11 @@ class Source:
 def _iterate(users: Users) -> Iterator[User] | AsyncIterator[User]:
     if isinstance(users, str):
         raise TypeError("users: a str is one person; for one person use block_one or unblock_one")
+    if isinstance(users, Report):
+        raise TypeError(
+            "users: a report is no list of users; pass a part of it, such as report.succeeded,"
+            " report.failed, report.unknown or report.remaining"
+        )
     if isinstance(users, bytes | bytearray | memoryview):
         raise TypeError("users: bytes are no list of users; decode them and split the lines")
     if isinstance(users, AsyncIterable):

@@ -1,13 +1,17 @@
-"""The protocol without I/O: builds requests, reads replies.
+"""Builds the API's requests and parses its answers, without I/O.
 
 A reply is judged by its body, not by its HTTP status: Meta answers a mixed success with status 400
 and the two lists of a per-number answer.  Whatever is not as the API promises is read as "nobody
 knows", never as done:
 
-- a user that the answer forgot, or names both as done and as failed, is `UNKNOWN`;
+- a user that the answer forgot, names both as done and as failed, or as done with errors, is
+  `UNKNOWN`;
 - a row that is not well-formed makes the user it names `UNKNOWN`;
 - a row for somebody who was not asked for is ignored and logged;
 - an answer without any of the promised parts is an `InvalidResponse`.
+
+An answer costs no more than what was asked for: `Request.largest_reply` bounds its bytes, and rows
+and faults beyond what so many users can have are counted, logged and not kept.
 
 Guide: https://developers.facebook.com/docs/whatsapp/cloud-api/block-users
 """
@@ -17,10 +21,14 @@ from __future__ import annotations
 import logging
 import operator
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple, TypeVar
 
 import attrs
@@ -72,13 +80,17 @@ class Reply:
 # --------------------------------------------------------------------------- requests
 
 _METHODS: Final = {Operation.BLOCK: "POST", Operation.UNBLOCK: "DELETE"}
+# A failed user makes about 300 bytes.
+_REPLY_BYTES: Final = 64 * 1024
+_REPLY_BYTES_A_USER: Final = 4 * 1024
 
 
 def build_update(operation: Operation, users: Identifiers) -> Request:
     """Build the request that blocks or unblocks *users*."""
     entries = [{"user_id" if "." in wire else "user": wire} for wire in users.wires]
     body = orjson.dumps({"messaging_product": "whatsapp", "block_users": entries})
-    return Request(_METHODS[operation], body=body)
+    largest_reply = _REPLY_BYTES + _REPLY_BYTES_A_USER * len(users)
+    return Request(_METHODS[operation], body=body, largest_reply=largest_reply)
 
 
 def build_listing(page_size: int | None, after: str | None, before: str | None) -> Request:
@@ -116,7 +128,7 @@ def _user_id(value: Any, _: object) -> str | None:
     return text
 
 
-def _fault(value: Any, _: object) -> Fault:
+def _fault(value: Any) -> Fault:
     """Read one entry of `errors`, whatever it holds: it explains a failure, it does not decide."""
     if not isinstance(value, dict):
         return Fault(None, _words(value) or _meaning(None))
@@ -130,9 +142,11 @@ def _meaning(code: int | None) -> str:
     return meant.meaning if meant else "the server gave no reason"
 
 
-def _faults(value: Any, _: object) -> tuple[Fault, ...]:
-    entries = value if isinstance(value, list) else [value]
-    return tuple(_fault(entry, None) for entry in entries) or (_fault(None, None),)
+def _entries(errors: Any) -> list[Any]:
+    """Return the entries of a row's `errors`, which should be a list."""
+    if isinstance(errors, list):
+        return errors
+    return [errors] if errors else []
 
 
 class _WaId(str):
@@ -154,7 +168,7 @@ class _Row:
     input: str | None = None
     wa_id: _WaId | None = None
     user_id: _UserId | None = None
-    errors: tuple[Fault, ...] = ()
+    errors: Any = None
 
 
 @attrs.frozen
@@ -172,7 +186,6 @@ def _shapes() -> cattrs.Converter:
         str | None: _text,
         _WaId | None: _wa_id,
         _UserId | None: _user_id,
-        tuple[Fault, ...]: _faults,
     }
     for shape, hook in hooks.items():
         converter.register_structure_hook_func(partial(operator.eq, shape), hook)
@@ -227,7 +240,7 @@ def read_update(reply: Reply, operation: Operation, asked: Identifiers) -> Verdi
         raise _error_of(reply, error) if error else _edge_error(reply, "has no list of users")
     if error and not done and not failed and _code_of(error) != 139100:
         raise _error_of(reply, error)
-    return _Ballot(asked).count(done or (), failed or ())
+    return _Matcher(asked).match(done or (), failed or ())
 
 
 # DELETE has been said to answer with `added_users`; POST never to answer with `removed_users`.
@@ -245,42 +258,79 @@ def _rows(reply: Reply, lists: Mapping[str, Any], *names: str) -> list[Any] | No
     return [row for rows in found for row in rows] if found else None
 
 
-class _Ballot:
-    """Finds out which of the users that were asked for each row of an answer names."""
+_MOST_ROWS_A_USER: Final = 2
+_MOST_FAULTS_A_USER: Final = 4
+# A BSUID has 131 characters at most; what is longer was not sent, and is not worth parsing.
+_LONGEST_NAME: Final = 140
+
+
+class _Matcher:
+    """Matches the rows of an answer to the users that were asked for."""
 
     def __init__(self, asked: Identifiers) -> None:
         self._asked = asked
         self._place_of_input = {wire: place for place, wire in enumerate(asked.wires)}
-        self._ignored: list[str] = []
+        self._ignored = 0
+        self._first_ignored = ""
+        self._faults_left_out = 0
 
     @cached_property
     def _place_of_key(self) -> dict[str, int]:
         return {key: place for place, key in enumerate(self._asked.keys)}
 
-    def count(self, done: Sequence[Any], failed: Sequence[Any]) -> Verdicts:
+    def match(self, done: Sequence[Any], failed: Sequence[Any]) -> Verdicts:
         """Return a verdict for each user who was asked for."""
+        done, failed = self._bounded(done), self._bounded(failed)
         verdicts = Verdicts()
         verdicts.enter(len(self._asked), Status.UNKNOWN)
         doubtful: set[int] = set()
         done_places = self._plainly_done(done, verdicts)
         if done_places is None:
             done_rows, doubtful = self._read(done)
-            for place, (row, *_) in done_rows.items():
-                verdicts[place] = Verdict(Status.DONE, row.wa_id, row.user_id)
+            for place, rows in done_rows.items():
+                faults = self._faults(rows)
+                status = Status.UNKNOWN if faults else Status.DONE
+                verdicts[place] = Verdict(status, rows[0].wa_id, rows[0].user_id, faults)
             done_places = done_rows.keys()
         failed_rows, doubtful_failed = self._read(failed)
         for place, rows in failed_rows.items():
-            faults = tuple(fault for row in rows for fault in row.errors or _faults(None, None))
+            faults = self._faults(rows) or (_fault(None),)
             verdicts[place] = Verdict(Status.FAILED, rows[0].wa_id, rows[0].user_id, faults)
         for place in doubtful | doubtful_failed | (failed_rows.keys() & done_places):
             verdicts.statuses[place] = Status.UNKNOWN
+        self._log()
+        return verdicts
+
+    def _bounded(self, rows: Sequence[Any]) -> Sequence[Any]:
+        """Return the rows that are looked at: a user may be repeated, but not without an end."""
+        most = _MOST_ROWS_A_USER * len(self._asked)
+        if len(rows) > most:
+            self._ignore(f"there are {len(rows):,} rows for {len(self._asked):,} users")
+            self._ignored += len(rows) - most - 1
+        return rows[:most]
+
+    def _faults(self, rows: Iterable[_Row]) -> tuple[Fault, ...]:
+        entries = list(chain.from_iterable(_entries(row.errors) for row in rows))
+        self._faults_left_out += len(entries[_MOST_FAULTS_A_USER:])
+        return tuple(map(_fault, entries[:_MOST_FAULTS_A_USER]))
+
+    def _ignore(self, why: str) -> None:
+        self._first_ignored = self._first_ignored or why
+        self._ignored += 1
+
+    def _log(self) -> None:
         if self._ignored:
             _LOG.warning(
                 "ignored rows of an answer: %d, the first because %s",
-                len(self._ignored),
-                self._ignored[0],
+                self._ignored,
+                self._first_ignored,
             )
-        return verdicts
+        if self._faults_left_out:
+            _LOG.warning(
+                "ignored errors in an answer: %d, for there were more than %d of one user",
+                self._faults_left_out,
+                _MOST_FAULTS_A_USER,
+            )
 
     def _plainly_done(self, entries: Sequence[Any], verdicts: Verdicts) -> AbstractSet[int] | None:
         """Read rows of nothing but an `input` that was sent and a `wa_id`, all at once.
@@ -311,11 +361,11 @@ class _Ballot:
             try:
                 row = _structure(entry, _Row)
             except _Malformed as why:
-                self._ignored.append(str(why))
+                self._ignore(str(why))
                 doubtful |= self._named_by_malformed(entry)
                 continue
             if (place := self._match(row)) is None:
-                self._ignored.append("it names a user who was not asked for")
+                self._ignore("it names a user who was not asked for")
             else:
                 rows.setdefault(place, []).append(row)
         return rows, doubtful
@@ -328,10 +378,8 @@ class _Ballot:
         if row.input is not None:
             if (place := self._place_of_input.get(row.input)) is not None:
                 return place
-            try:
-                return self._place_of_key.get(identifiers.read(row.input).key)
-            except ValueError:
-                pass
+            with suppress(ValueError):
+                return self._place_of_key.get(identifiers.read(row.input[:_LONGEST_NAME]).key)
         places = (self._place_of_key.get(name) for name in (row.wa_id, row.user_id) if name)
         return next((place for place in places if place is not None), None)
 
@@ -341,6 +389,10 @@ class _Ballot:
         by_key = self._place_of_key
         places = (self._place_of_input.get(t, by_key.get(t.removeprefix("+"))) for t in texts)
         return {place for place in places if place is not None}
+
+
+LARGEST_BLOCKLIST: Final = 64_000
+"""So many users a blocklist holds at most."""
 
 
 class Listing(NamedTuple):
@@ -367,8 +419,10 @@ def read_page(reply: Reply) -> Listing:
     if not isinstance(answer.get("data"), list):
         raise _edge_error(reply, "has no list of users")
     users = _plainly_blocked(answer["data"]) or tuple(
-        _blocked_user(reply, row) for row in _flat(answer["data"])
+        _blocked_user(reply, row) for row in islice(_flat(answer["data"]), LARGEST_BLOCKLIST + 1)
     )
+    if len(users) > LARGEST_BLOCKLIST:
+        raise _no_answer(reply, f"has a page of more than {LARGEST_BLOCKLIST:,} users")
     paging = answer.get("paging") or {}
     cursors = paging.get("cursors") or {} if isinstance(paging, dict) else None
     if not isinstance(cursors, dict):
@@ -415,10 +469,17 @@ def _cursor(reply: Reply, value: Any) -> str | None:
 # --------------------------------------------------------------------------- errors
 
 
+# The largest page in its nested form has three for each user.
+_MOST_CONTAINERS: Final = 4 * LARGEST_BLOCKLIST
+
+
 def _read_object(reply: Reply) -> dict[str, Any]:
     """Return the body's JSON object; raise what a body without one means."""
     if reply.body.lstrip()[:1] != b"{":
         raise _edge_error(reply, "is no JSON object" if reply.body.strip() else "is empty")
+    # Whatever the parser made of more would cost more memory and time than any true answer.
+    if reply.body.count(b"{") + reply.body.count(b"[") > _MOST_CONTAINERS:
+        raise _edge_error(reply, f"has more than {_MOST_CONTAINERS:,} objects and lists")
     try:
         return dict(orjson.loads(reply.body))
     except orjson.JSONDecodeError:
@@ -507,11 +568,13 @@ _ABSURD_WAIT: Final = 24 * 3600.0
 def _retry_after(reply: Reply) -> float | None:
     """Return the longest wait in seconds that the headers ask for, None if they ask for none.
 
-    `Retry-After` is in seconds; `x-business-use-case-usage` names minutes until access is regained:
+    `Retry-After` is in seconds or an HTTP date; `x-business-use-case-usage` names minutes until
+    access is regained:
     https://developers.facebook.com/docs/graph-api/overview/rate-limiting
     An unreadable or absurd wait (negative, over a day) is no wait.
     """
-    waits = [_seconds(reply.headers.get("Retry-After"), 1), *_regain_times(reply)]
+    hint = reply.headers.get("Retry-After")
+    waits = [_seconds(hint, 1) or _seconds_until(hint, reply), *_regain_times(reply)]
     return max((wait for wait in waits if 0 < wait <= _ABSURD_WAIT), default=None)
 
 
@@ -520,6 +583,20 @@ def _seconds(value: Any, unit: float) -> float:
         return float(value) * unit
     except (TypeError, ValueError):
         return 0.0
+
+
+def _seconds_until(date: str | None, reply: Reply) -> float:
+    """Return how long after the answer's own `Date` an HTTP date is; else from this clock."""
+    until, now = _moment(date), _moment(reply.headers.get("Date"))
+    return 0.0 if until is None else until - (time.time() if now is None else now)
+
+
+def _moment(date: str | None) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date or "")
+    except (IndexError, OverflowError, TypeError, ValueError):
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
 def _regain_times(reply: Reply) -> Iterable[float]:

@@ -132,9 +132,9 @@ async def test_refused_input() -> None:
 
 
 async def test_values_of_earlier_calls() -> None:
-    """A report, or outcomes of one, can be handed in again."""
+    """Outcomes of a report can be submitted again."""
     report = await block(Server(), numbers(3))
-    again = await block(Server(), report, operation=Operation.UNBLOCK)
+    again = await block(Server(), report.outcomes, operation=Operation.UNBLOCK)
 
     assert [outcome.input for outcome in again] == numbers(3)
     assert again.operation is Operation.UNBLOCK

@@ -1,4 +1,4 @@
-"""Reading users: every digit is kept as it stands, or the input is refused."""
+"""Reading users: every digit is kept as it stands, or the input is rejected."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def digits_of(text: str) -> str:
 
 
 def in_script(digits: str, zero: str) -> str:
-    """Write *digits* in the script whose nought is *zero*."""
+    """Write *digits* in the script whose zero is *zero*."""
     return "".join(chr(ord(zero) + int(digit)) for digit in digits)
 
 
-def refusal(user: object) -> str:
-    """Return why *user* is refused."""
+def rejection(user: object) -> str:
+    """Return why *user* is rejected."""
     with pytest.raises(ValueError, match=r".") as caught:
         read(user)
     assert type(caught.value) is ValueError
@@ -89,6 +89,40 @@ def test_an_enum_of_ints_is_a_number() -> None:
     assert read(IntEnum("Testers", {"ANN": 16505551234}).ANN) == NUMBER
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "16505551234@s.whatsapp.net",
+        "16505551234@c.us",
+        "16505551234@S.WhatsApp.NET",
+        "16505551234:0@s.whatsapp.net",
+        "16505551234:12@s.whatsapp.net",
+        " \u202a16505551234@c.us\u202c\n",
+        "wa.me/16505551234",
+        "wa.me/+16505551234/",
+        "http://wa.me/16505551234#",
+        "https://wa.me/16505551234?text=Hi%0A4915112345678",
+        "HTTPS://www.WA.me/16505551234",
+        "https://api.whatsapp.com/send?phone=16505551234",
+        "https://api.whatsapp.com/send/?text=4915112345678&phone=%2B16505551234",
+        "web.whatsapp.com/send?phone=+16505551234&app_absent=0#x",
+        "whatsapp://send?phone=16505551234",
+        "whatsapp:+16505551234",
+        "WhatsApp: +1 650 555 1234",
+        "tel:+1-650-555-1234",
+    ],
+)
+def test_addresses_of_one_number(text: str) -> None:
+    """JIDs, also of one device, links and schemes mean the number in them, whole."""
+    assert read(text) == PLUS_NUMBER
+
+
+def test_a_scheme_is_only_dropped() -> None:
+    """Behind `tel:` and `whatsapp:` no plus is added, and a BSUID may stand there, too."""
+    assert read("tel:16505551234") == NUMBER
+    assert read("whatsapp:US.13491208655302741918").is_bsuid
+
+
 @pytest.mark.parametrize(("digits"), ["1234567", "123456789012345"])
 def test_seven_to_fifteen_digits(digits: str) -> None:
     """7 and 15 digits are the shortest and the longest number."""
@@ -103,8 +137,8 @@ def test_area_codes_in_brackets_or_before_a_slash(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["+33 1 23.45.67.00", "+39 02 1234 5678", "+4930 123456-78"])
-def test_noughts_inside_a_number_are_its_own(text: str) -> None:
-    """A nought that is no trunk prefix and no decimal place is kept."""
+def test_zeros_inside_a_number_are_its_own(text: str) -> None:
+    """A zero that is no trunk prefix and no decimal place is kept."""
     assert read(text).wire == "+" + digits_of(text)
 
 
@@ -139,13 +173,14 @@ def test_the_numbers_of_every_region(region: str) -> None:
         assert read(e164[1:]) == read(int(e164[1:])) == (e164[1:], e164[1:])
 
 
-# --------------------------------------------------------------------------- what is refused
+# --------------------------------------------------------------------------- what is rejected
 
 SPREADSHEET = "looks like a spreadsheet's decimal number; format that column as text"
+NO_NUMBER = "is a link that holds no phone number; pass the number itself"
 
 
 @pytest.mark.parametrize(
-    ("text", "mend"),
+    ("text", "fix"),
     [
         ("004915112345678", "write + instead of 00"),
         ("+004915112345678", "write + instead of 00"),
@@ -163,10 +198,16 @@ SPREADSHEET = "looks like a spreadsheet's decimal number; format that column as 
         ("+49 [0]151 12345678", "leave that 0 out"),
         ("+49 \uff080\uff09151 12345678", "leave that 0 out"),
         ("+39 (06) 12345678", "leave that 0 out, or the brackets"),
-        ("(415) 555-1234", "where the country code belongs; write that in front"),
-        ("[415] 555-1234", "where the country code belongs; write that in front"),
-        ("\u202a(415) 555-1234", "where the country code belongs; write that in front"),
-        ("\uff08650\uff09 555-1234", "where the country code belongs; write that in front"),
+        ("(415) 555-1234", "where the country code belongs; write + and the country code in front"),
+        ("[415] 555-1234", "where the country code belongs; write + and the country code in front"),
+        (
+            "\u202a(415) 555-1234",
+            "where the country code belongs; write + and the country code in front",
+        ),
+        (
+            "\uff08650\uff09 555-1234",
+            "where the country code belongs; write + and the country code in front",
+        ),
         ("-6505551234", "starts with '-'"),
         ("\u22126505551234", "starts with '-'"),
         (".6505551234", "starts with '.'"),
@@ -190,13 +231,43 @@ SPREADSHEET = "looks like a spreadsheet's decimal number; format that column as 
         ("1.6505551234e10", SPREADSHEET),
         ("+1.65E+10", SPREADSHEET),
         ("165E8", SPREADSHEET),
-        ("1,6505551234E+10", "',' does not belong"),
+        ("1,6505551234E+10", SPREADSHEET),
+        ("4,91512E+12", SPREADSHEET),
+        ("4.91512E+12", SPREADSHEET),
+        ("16505551234,0", SPREADSHEET),
+        ("16505551234,25", SPREADSHEET),
         ("1,650,555,1234", "',' does not belong"),
         ("1.6505551234E-10", "'E' does not belong"),
         ("+1 650 CALL NOW", "'C' does not belong"),
         ("+1 650 555 1234 ext. 5", "'e' does not belong"),
-        ("tel:+16505551234", "'t' does not belong"),
-        ("16505551234@s.whatsapp.net", "'@' does not belong"),
+        ("fax:+16505551234", "'f' does not belong"),
+        ("tel:tel:+16505551234", "'t' does not belong"),
+        ("tel:+16505551234;ext=5", "';' does not belong"),
+        ("tel:015112345678", "write + and the country code instead of the leading 0"),
+        ("16505551234:12", "':' does not belong"),
+        ("16505551234@example.org", "'@' does not belong"),
+        ("16505551234@s.whatsapp.net.example.org", "'@' does not belong"),
+        ("1@6505551234@c.us", "'@' does not belong"),
+        ("16505551234:123456@c.us", "':' does not belong"),
+        ("015112345678@c.us", "instead of the leading 0"),
+        ("16505551234-1612345678@g.us", "is a group, not a person; pass the number of the member"),
+        ("120363025246125486@G.US", "is a group, not a person"),
+        ("123456789012@lid", "is a hidden id (LID), which the API does not take"),
+        ("1612345678@broadcast", "is a broadcast list, not a person"),
+        ("120363025246125486@newsletter", "is a channel, not a person"),
+        ("https://chat.whatsapp.com/AbCdEf12345", NO_NUMBER),
+        ("https://wa.me/message/ABCDEF123", NO_NUMBER),
+        ("wa.me/", NO_NUMBER),
+        ("wa.me/?text=16505551234", NO_NUMBER),
+        ("https://wa.me/15551234x", NO_NUMBER),
+        ("https://example.org/wa.me/16505551234", NO_NUMBER),
+        ("https://example.org/16505551234", NO_NUMBER),
+        ("https://api.whatsapp.com/send?text=16505551234", NO_NUMBER),
+        ("https://api.whatsapp.com/send?phone=16505551234&phone=4915112345678", NO_NUMBER),
+        ("https://api.whatsapp.com/send", NO_NUMBER),
+        ("whatsapp://call?phone=16505551234", NO_NUMBER),
+        ("wa.me/015112345678", "instead of the leading 0"),
+        ("1" * 4097, "has 4,097 characters, which is too long for a phone number"),
         ("1_650_555_1234", "'_' does not belong"),
         ("\N{SUPERSCRIPT ONE}6505551234", "'\N{SUPERSCRIPT ONE}' does not belong"),
         ("16505551234\N{VULGAR FRACTION ONE HALF}", "does not belong"),
@@ -210,12 +281,12 @@ SPREADSHEET = "looks like a spreadsheet's decimal number; format that column as 
         ("++16505551234", "a second + does not belong"),
         ("+1650555+", "a second + does not belong"),
         ("+16505551234 +4915112345", "a second + does not belong"),
-        ("+16505551234 / +4915112345678", "two numbers in one; hand them in one by one"),
-        ("1650555/1234567", "two numbers in one; hand them in one by one"),
-        ("+49 30 1234567/8", "two numbers in one; hand them in one by one"),
-        ("16505551234/5678", "two numbers in one; hand them in one by one"),
-        ("16505551234\uff0f5678", "two numbers in one; hand them in one by one"),
-        ("1/16505551234/2", "two numbers in one; hand them in one by one"),
+        ("+16505551234 / +4915112345678", "two numbers in one; pass them one by one"),
+        ("1650555/1234567", "two numbers in one; pass them one by one"),
+        ("+49 30 1234567/8", "two numbers in one; pass them one by one"),
+        ("16505551234/5678", "two numbers in one; pass them one by one"),
+        ("16505551234\uff0f5678", "two numbers in one; pass them one by one"),
+        ("1/16505551234/2", "two numbers in one; pass them one by one"),
         ("", "has 0 digits; a number with its country code has 7 to 15"),
         (" \u00a0\u200e", "has 0 digits"),
         ("+", "has 0 digits"),
@@ -226,11 +297,12 @@ SPREADSHEET = "looks like a spreadsheet's decimal number; format that column as 
         ("1" * 50, "has 50 digits"),
     ],
 )
-def test_refusals_say_how_to_mend(text: str, mend: str) -> None:
-    """What would reach a stranger is refused; the message says how to mend it."""
-    why = refusal(text)
+def test_rejections_say_how_to_fix(text: str, fix: str) -> None:
+    """What would reach a stranger is rejected; the message says how to fix it."""
+    why = rejection(text)
 
-    assert mend in why
+    assert fix in why
+    assert mask_all(why) == why
     assert len(text) < 7 or text not in why
 
 
@@ -239,7 +311,7 @@ def test_refusals_say_how_to_mend(text: str, mend: str) -> None:
 )
 def test_no_other_character_is_dropped(char: str) -> None:
     """Of the ASCII characters, only blanks and separators are dropped inside a number."""
-    assert "does not belong in a phone number" in refusal(f"+165055{char}51234")
+    assert "does not belong in a phone number" in rejection(f"+165055{char}51234")
 
 
 @pytest.mark.parametrize(
@@ -261,9 +333,9 @@ def test_no_other_character_is_dropped(char: str) -> None:
         pytest.param(10**5000, "more than 15 digits; a phone number has 7 to 15", id="huge"),
     ],
 )
-def test_what_is_no_text_is_refused(user: object, why: str) -> None:
+def test_what_is_no_text_is_rejected(user: object, why: str) -> None:
     """Only text and positive ints name a user."""
-    assert why in refusal(user)
+    assert why in rejection(user)
 
 
 # --------------------------------------------------------------------------- BSUIDs
@@ -308,24 +380,24 @@ def test_the_case_of_a_bsuid_matters(case: str) -> None:
         "US." + "1" * 129,
     ],
 )
-def test_near_bsuids_are_refused(text: str) -> None:
-    """What is nearly a BSUID is refused, with the form that one has."""
-    assert refusal(text).startswith("not a BSUID: two capital letters, one dot")
+def test_near_bsuids_are_rejected(text: str) -> None:
+    """What is nearly a BSUID is rejected, with the form that one has."""
+    assert rejection(text).startswith("not a BSUID: two capital letters, one dot")
 
 
 @pytest.mark.parametrize("text", ["US.ENT.11815799212886844830", "us.ent.1", "US.Ent.", "DE.ENT.x"])
-def test_parent_ids_are_refused(text: str) -> None:
+def test_parent_ids_are_rejected(text: str) -> None:
     """A parent id would make the whole request fail, so it is not sent."""
-    assert "a parent id" in refusal(text)
-    assert "the person's own BSUID" in refusal(text)
+    assert "a parent id" in rejection(text)
+    assert "the person's own BSUID" in rejection(text)
 
 
 @pytest.mark.parametrize(
     "text", ["USA.134", "U.134", "US", "US.", "US. 134", "US-1349120", "US.13_4", "ÄÖ.134", "US.é"]
 )
-def test_what_only_begins_like_a_bsuid_is_refused(text: str) -> None:
+def test_what_only_begins_like_a_bsuid_is_rejected(text: str) -> None:
     """Letters that are no BSUID are no number either."""
-    assert "does not belong in a phone number" in refusal(text)
+    assert "does not belong in a phone number" in rejection(text)
 
 
 # --------------------------------------------------------------------------- invariants
@@ -339,7 +411,7 @@ phone_like = st.text(NOISE, max_size=24) | st.from_regex(
 @quickly
 @given(phone_like | st.text(max_size=24))
 def test_no_digit_is_added_or_dropped(text: str) -> None:
-    """Whatever is accepted names the very digits that were handed in, in their order."""
+    """Whatever is accepted names the very digits that were passed, in their order."""
     try:
         user = read(text)
     except ValueError:
@@ -396,8 +468,8 @@ def test_ints_are_read_as_their_digits(value: int) -> None:
 
 @quickly
 @given(st.text(NOISE, min_size=7, max_size=40))
-def test_refusals_do_not_repeat_the_input(text: str) -> None:
-    """A refusal never shows the number that it refuses."""
+def test_rejections_do_not_repeat_the_input(text: str) -> None:
+    """A rejection never shows the number that it rejects."""
     why = ""
     try:
         read(text)
@@ -456,6 +528,17 @@ def test_a_mask_hides_something(text: str) -> None:
         ("1234567", "12…"),
         ("123456", "123456"),
         ("US.13491208655302741918", "US.1…18"),
+        ("+1\u00a0650\u202f555\u30001234", "+1?65…34"),
+        ("+1\u2013650\u2014555\u22121234", "+1\u201365…34"),
+        ("+1/650/555.1234", "+1/65…34"),
+        ("(+1) [650] 555 - 1234", "(+1) […34"),
+        ("\u202a+1\u200b650\u2060555\u200e1234\u202c", "\u202a+1650…34\u202c"),
+        ("\uff0b16505551234", "\uff0b165…34"),
+        ("16505551234@s.whatsapp.net", "1650…34@s.whatsapp.net"),
+        ("US.ABCDEF1 234567", "US.A…67"),
+        ("US.13491208655302741918 within 24 hours", "US.1…18 within 24 hours"),
+        ("1234567US.ABCDEFGH", "12…US.A…GH"),
+        ("US.ABCDEFCC.DDDDDDD.", "US.A…DD."),
         ("nobody", "nobody"),
         ("", ""),
     ],
@@ -463,6 +546,56 @@ def test_a_mask_hides_something(text: str) -> None:
 def test_mask_all(text: str, shown: str) -> None:
     """Every long number inside a sentence is masked, an error code is not."""
     assert mask_all(text) == shown
+
+
+dropped = st.text(
+    st.characters(categories=["Zs"])
+    | st.sampled_from("-()[]./\u00ad\u2010\u2013\u2212\uff0d\uff08\uff3d\uff0e\uff0f")
+    | st.sampled_from("\u061c\u200b\u200d\u200e\u202a\u202c\u2060\u2066\u2069\ufeff"),
+    max_size=5,
+)
+
+
+@quickly
+@given(st.from_regex(r"\A[1-9][0-9]{6,14}\Z"), st.data())
+def test_no_spelling_escapes_the_mask(digits: str, data: st.DataObject) -> None:
+    """Whatever the parser drops between the digits, a number in a sentence does not stay whole."""
+    zeros = st.sampled_from(["0", "\u0660", "\uff10"])
+    spelled = "".join(in_script(digit, data.draw(zeros)) + data.draw(dropped) for digit in digits)
+    plus = data.draw(st.sampled_from(["", "+", "\uff0b"]))
+    shown = mask_all(f"user {plus}{spelled}, please")
+
+    assert digits_of(shown) != digits
+    assert len(digits_of(shown)) <= 6
+    assert shown.startswith("user ")
+    assert shown.endswith(", please")
+
+
+@quickly
+@given(
+    st.text(NOISE)
+    | st.lists(
+        st.sampled_from(["US.ABCDEF", "1234567", "12345", "1", "CC", "a", ".", " ", "+", "…"])
+    ).map("".join)
+)
+def test_masking_twice_changes_nothing(text: str) -> None:
+    """What is masked already stays as it is."""
+    shown = mask_all(text)
+
+    assert mask_all(shown) == shown
+
+
+@quickly
+@given(phone_like | st.text(NOISE, max_size=40))
+def test_rejections_pass_the_mask(text: str) -> None:
+    """No message of the parser looks like a number, so that none is masked where it is shown."""
+    why = ""
+    try:
+        read(text)
+    except ValueError as error:
+        why = str(error)
+
+    assert mask_all(why) == why
 
 
 def test_an_identifier_shows_nobody() -> None:

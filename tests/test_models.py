@@ -1,4 +1,4 @@
-"""The frozen values: what they refuse, what they show, and what is known about Meta's codes."""
+"""The frozen values: what they reject, what they show, and what is known about Meta's codes."""
 
 from __future__ import annotations
 
@@ -251,10 +251,10 @@ def test_from_env_needs_two_variables(environment: Any) -> None:
 @pytest.mark.parametrize(
     ("values", "missing"),
     [
-        ({}, "WHATSAPP_PHONE_NUMBER_ID and WHATSAPP_ACCESS_TOKEN"),
-        ({"PHONE_NUMBER_ID": ID}, "WHATSAPP_ACCESS_TOKEN"),
-        ({"ACCESS_TOKEN": TOKEN}, "WHATSAPP_PHONE_NUMBER_ID"),
-        ({"ACCESS_TOKEN": TOKEN, "PHONE_NUMBER_ID": ""}, "WHATSAPP_PHONE_NUMBER_ID"),
+        ({}, "variables WHATSAPP_PHONE_NUMBER_ID and WHATSAPP_ACCESS_TOKEN"),
+        ({"PHONE_NUMBER_ID": ID}, "variable WHATSAPP_ACCESS_TOKEN"),
+        ({"ACCESS_TOKEN": TOKEN}, "variable WHATSAPP_PHONE_NUMBER_ID"),
+        ({"ACCESS_TOKEN": TOKEN, "PHONE_NUMBER_ID": ""}, "variable WHATSAPP_PHONE_NUMBER_ID"),
     ],
     ids=repr,
 )
@@ -264,7 +264,7 @@ def test_from_env_names_what_is_missing(
     """The error names the variables that are to be set."""
     environment(**values)
 
-    with pytest.raises(ValueError, match=f"^set the environment variable {missing}$"):
+    with pytest.raises(ValueError, match=f"^set the environment {missing}$"):
         Account.from_env()
 
 
@@ -372,7 +372,7 @@ def test_unknown_codes(code: int | None) -> None:
 
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_transient_faults(code: int) -> None:
-    """Trying again later helps against passing faults and call limits, and against nothing else."""
+    """Trying again later helps against transient errors and call limits, and nothing else."""
     assert Fault(code, "?").transient is (code in TABLE[Reaction.RETRY] | TABLE[Reaction.SLOW_DOWN])
 
 
@@ -392,6 +392,15 @@ def test_transient_faults(code: int) -> None:
 def test_a_fault_as_text(fault: Fault, text: str) -> None:
     """A fault reads as its code, message and details, with numbers masked."""
     assert str(fault) == text
+
+
+@pytest.mark.parametrize("code", [None, 131047])
+def test_a_fault_keeps_no_number(code: int | None) -> None:
+    """Numbers in the texts of a fault are masked when it is made, whoever wrote them."""
+    fault = Fault(code, "no +1\u00a0650\u00a0555\u00a01234", "16505551234?")
+
+    assert (fault.message, fault.details) == ("no +1?65…34", "1650…34?")
+    assert attrs.evolve(fault) == fault
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -27,6 +28,7 @@ from blockusers import (
     Status,
     UsersSettled,
 )
+from blockusers.observing import Observers
 from blockusers.sandbox import Rules, Sandbox, glitches
 from tests.support import number, numbers, quick
 
@@ -203,8 +205,40 @@ async def test_a_failing_observer(
 
     assert len(only(RequestEnded, events)) == 3  # the list ends with an empty page
     assert len(caplog.records) == len(events)
-    assert {record.message for record in caplog.records} == {"an observer failed"}
-    assert "LookupError" in caplog.text
+    (message,) = {record.message for record in caplog.records}
+    assert re.fullmatch(
+        rf"an observer failed: LookupError \({re.escape(__file__)}:[0-9]+\)", message
+    )
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (LookupError("no row for +1 650 555 1234"), "LookupError: no row for +1 65…34"),
+        (Unspeakable(), "Unspeakable: <Unspeakable>"),
+    ],
+    ids=repr,
+)
+def test_the_log_of_a_failing_observer(
+    error: Exception, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The record says what went wrong and where; it holds no number, not even as a traceback."""
+
+    def fail(event: Event) -> None:
+        raise error
+
+    Observers(observers=[fail]).tell(JobStarted("block"))
+
+    (record,) = caplog.records
+    line = fail.__code__.co_firstlineno + 1
+    assert record.message == f"an observer failed: {text} ({__file__}:{line})"
+    assert record.exc_info is None
+    assert "5551234" not in caplog.text
 
 
 async def an_async_function(event: Event) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -149,6 +151,21 @@ def test_the_query_of_a_listing(arguments: tuple[Any, Any, Any], query: dict[str
     assert (request.method, request.query, request.body) == ("GET", query, None)
 
 
+@pytest.mark.parametrize(("count", "size"), [(1, 69_632), (1000, 4_161_536)])
+def test_the_largest_answer_to_an_update(count: int, size: int) -> None:
+    """An answer may have so many bytes as the users of its request call for."""
+    users = Identifiers.of([read(ANN)] * count)
+
+    assert build_update(Operation.UNBLOCK, users).largest_reply == size
+
+
+def test_the_largest_answer_to_a_listing() -> None:
+    """A page may have 4 MB, in which all 64,000 users have room."""
+    row = {"messaging_product": "whatsapp", "wa_id": "1" * 15}
+
+    assert len(json.dumps([row] * 64_000)) < build_listing(None, None, None).largest_reply < 2**23
+
+
 def test_reprs_show_no_body() -> None:
     """Neither a request nor a reply shows the people in it."""
     shown = repr(build_update(Operation.BLOCK, ASKED)) + repr(reply(lists([row(ANN)])))
@@ -242,6 +259,51 @@ def test_a_user_in_both_lists_is_unknown() -> None:
 
     assert verdicts[ANN] == Verdict(UNKNOWN, ANN, None, (Fault(131047, "no", "why"),))
     assert verdicts[BOB].status is DONE
+
+
+@pytest.mark.parametrize("name", ["added_users", "removed_users"])
+def test_done_with_errors_is_unknown(name: str) -> None:
+    """A row that says done and brings errors contradicts itself; its faults are kept."""
+    body = {"block_users": {name: [row(ANN, 131047), row(BOB, errors=[]), row(CAT, errors=None)]}}
+
+    verdicts = by_key(read_update(reply(body), Operation.UNBLOCK, ASKED))
+
+    assert verdicts[ANN] == Verdict(UNKNOWN, ANN, None, (Fault(131047, "no", "why"),))
+    assert statuses(verdicts)[1:3] == [DONE, DONE]
+
+
+def test_done_with_errors_beside_a_plain_row() -> None:
+    """One of two rows that brings errors is enough to doubt both."""
+    assert block(lists([row(ANN), row(ANN, 1)]))[ANN].status is UNKNOWN
+
+
+@pytest.mark.parametrize("name", ["added_users", "failed_users"])
+def test_rows_beyond_those_asked_for(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """At most two rows for each user of the request are looked at; the others are counted."""
+    body = {"block_users": {name: [{"input": EVE}] * 7 + [row(ANN)] + [row(BOB)] * 100}}
+
+    assert statuses(block(body)) != statuses(block({"block_users": {name: []}}))
+    assert statuses(block(body))[1:] == [UNKNOWN] * 3
+    assert "ignored rows of an answer: 107, the first because there are 108 rows for 4 users" in (
+        caplog.text
+    )
+
+
+def test_faults_beyond_a_few(caplog: pytest.LogCaptureFixture) -> None:
+    """Of one user four faults are kept, of all rows together; the others are counted."""
+    verdicts = block(lists(None, [row(ANN, 1, 2, 3), row(ANN, 4, 5), row(BOB, 1)]))
+
+    assert [fault.code for fault in verdicts[ANN].faults] == [1, 2, 3, 4]
+    assert "ignored errors in an answer: 1, for there were more than 4 of one user" in caplog.text
+
+
+def test_an_input_that_is_too_long_to_be_one() -> None:
+    """A text far longer than any user's name is not parsed; the ids beside it count."""
+    verdicts = block(
+        lists([{"input": "\u0661" * 100_000, "wa_id": ANN}, {"input": "\u0661" * 200}])
+    )
+
+    assert statuses(verdicts) == [DONE, UNKNOWN, UNKNOWN, UNKNOWN]
 
 
 def test_a_user_in_both_lists_under_two_names() -> None:
@@ -426,7 +488,7 @@ def test_lists_that_are_no_lists(name: str, junk: object) -> None:
         (
             [{"code": 2}, {"code": 10, "message": "m"}],
             [
-                Fault(2, "a passing fault at Meta's"),
+                Fault(2, "a transient error at Meta"),
                 Fault(10, "m"),
             ],
         ),
@@ -565,6 +627,7 @@ BODIES = {
     "number": b"5",
     "null": b"null",
     "string": b'"error"',
+    "too many parts": b'{"data": [' + b"{}," * 256_000 + b"{}]}",
     "truncated": b'{"messaging_product": "whatsapp", "block_users": {"added_us',
     "trailing": b'{"data": []} x',
     "not utf-8": b'{"data": ["\xff"]}',
@@ -604,6 +667,7 @@ def test_answers_that_are_not_the_apis(body: bytes, status: int) -> None:
         ("html", "is no JSON object"),
         ("list", "is no JSON object"),
         ("truncated", "is broken JSON"),
+        ("too many parts", "has more than 256,000 objects and lists"),
         ("object", "has no list of users"),
     ],
 )
@@ -621,6 +685,9 @@ def test_blanks_around_an_answer() -> None:
 
 
 # --------------------------------------------------------------------------- hints
+
+
+NOW = "Wed, 21 Oct 2026 07:26:30 GMT"
 
 
 def usage(*waits: object) -> str:
@@ -645,7 +712,16 @@ def usage(*waits: object) -> str:
         ({"Retry_After": "1e999"}, None),
         ({"Retry_After": ""}, None),
         ({"Retry_After": "soon"}, None),
-        ({"Retry_After": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        ({"Retry_After": "Wed, 21 Oct 2026 07:28:00 GMT", "Date": NOW}, 90.0),
+        ({"Retry_After": "Wed, 21 Oct 2026 07:28:00 -0000", "Date": NOW}, 90.0),
+        ({"Retry_After": "Wed, 21 Oct 2026 09:28:00 +0200", "Date": NOW}, 90.0),
+        ({"Retry_After": NOW, "Date": NOW}, None),
+        ({"Retry_After": "Wed, 21 Oct 2026 07:26:00 GMT", "Date": NOW}, None),
+        ({"Retry_After": "Fri, 23 Oct 2026 07:28:00 GMT", "Date": NOW}, None),
+        ({"Retry_After": "Wed, 21 Oct 1999 07:28:00 GMT"}, None),
+        ({"Retry_After": "Wed, 99 Oct 2026 07:28:00 GMT", "Date": NOW}, None),
+        ({"Retry_After": "Wed, 21 Oct 99999 07:28:00 GMT", "Date": NOW}, None),
+        ({"Retry_After": "7", "Date": "yesterday"}, 7.0),
         ({"X_Business_Use_Case_Usage": usage(2)}, 120.0),
         ({"x_business_use_case_usage": usage("2")}, 120.0),
         ({"x_business_use_case_usage": usage(0)}, None),
@@ -686,6 +762,19 @@ def test_hints(headers: dict[str, str], wait: float | None) -> None:
     for error in (limited, edge):
         assert isinstance(error, RateLimited)
         assert error.retry_after == wait
+
+
+@pytest.mark.parametrize("date", [None, "yesterday"])
+def test_a_hint_without_the_time(date: str | None) -> None:
+    """A date to wait for counts from our clock where the answer does not say what time it is."""
+    headers = {"Retry_After": formatdate(time.time() + 60, usegmt=True)} | (
+        {"Date": date} if date else {}
+    )
+
+    with pytest.raises(ServiceError) as caught:
+        read_page(reply(b"", 503, **headers))
+
+    assert 50 < caught.value.retry_after <= 60
 
 
 # --------------------------------------------------------------------------- pages
@@ -788,6 +877,19 @@ def test_pages_of_a_wrong_shape(body: object, caplog: pytest.LogCaptureFixture) 
         read_page(reply(body))
 
     assert not re.search(r"[0-9]{7}", caplog.text)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_page_longer_than_any_blocklist(nested: bool) -> None:
+    """A page may hold a whole blocklist; one of more users is no answer of the API's."""
+    users = [{"wa_id": str(10**9 + i)} for i in range(64_001)]
+
+    def paged(rows: list[dict[str, str]]) -> Reply:
+        return reply({"data": [{"block_users": rows}] if nested else rows})
+
+    assert len(read_page(paged(users[1:])).page.users) == 64_000
+    with pytest.raises(InvalidResponse, match="has a page of more than 64,000 users"):
+        read_page(paged(users))
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])

@@ -50,14 +50,16 @@ async def use(session: aiohttp.ClientSession) -> None:
         report = await client.block(["+16505551234", 16505551234], on_settled=note)
         assert_type(report, Report)
         assert_type(report.operation, Operation)
-        assert_type(report.faults_by_code, dict[int | None, tuple[Outcome, ...]])
-        assert_type(report["+16505551234"].fault, Fault | None)
+        assert_type(report.faults_by_code, dict[int | str, tuple[Outcome, ...]])
+        assert_type(report[0].fault, Fault | None)
+        assert_type(report[1:], tuple[Outcome, ...])
+        assert_type(report.get("+16505551234"), Outcome | None)
         heard: list[Outcome] = []
         await client.unblock(later(), on_settled=heard.extend)
         try:
             await client.block(report.remaining)
         except Incomplete as early:
-            await client.block(early.report)
+            await client.block(early.report.unknown)
         async for user in client.blocked(page_size=100):
             assert_type(user, BlockedUser)
         async for page in client.blocked_pages(after="x"):
