@@ -19,7 +19,7 @@ from blockusers import FixedPace, Operation, RetryPolicy, Status
 from blockusers.coalesce import Coalescer
 from blockusers.identifiers import Identifiers
 from blockusers.report import Verdicts
-from blockusers.turns import Turns
+from blockusers.user_order import UserOrder
 
 SECONDS: Final = 120.0
 CALLS_PER_SECOND: Final = (1, 20, 500)
@@ -94,7 +94,7 @@ async def _call(loop: _JumpingLoop, arrivals: list[float], limit: float) -> tupl
         transact,
         retry=RetryPolicy(clock=loop.time),
         pace=FixedPace(100, limit, clock=loop.time),
-        turns=Turns(clock=loop.time),
+        order=UserOrder(clock=loop.time),
         max_queued=10**6,
     )
     started = loop.time()

@@ -31,7 +31,7 @@ async def moderate(message: Message, command: CommandObject, client: Client) -> 
     try:
         outcome = await call(command.args or "")
         outcome.raise_for_failure()
-    except (BlockUsersError, ValueError) as error:
+    except BlockUsersError as error:
         await message.answer(f"Not done: {error}")
     else:
         await message.answer("Done.")

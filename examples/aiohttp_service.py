@@ -1,17 +1,24 @@
 """A webhook on aiohttp that blocks spammers as their messages come in.
 
 Meta lets you block a person only within 24 hours of their last message, so the handler of that
-message is the place for it.  Run it, then post a message to it:
+message is the place for it.  Run it, and give its address and your VERIFY_TOKEN to Meta (App
+Dashboard, WhatsApp, Configuration):
 
-    WHATSAPP_PHONE_NUMBER_ID=… WHATSAPP_ACCESS_TOKEN=… python examples/aiohttp_service.py
-    curl localhost:8080/webhook --data '{"from": "16505551234", "text": "FREE MONEY"}'
+    WHATSAPP_PHONE_NUMBER_ID=… WHATSAPP_ACCESS_TOKEN=… WHATSAPP_APP_SECRET=… VERIFY_TOKEN=… \
+        python examples/aiohttp_service.py
+
+https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/payload-examples
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 from aiohttp import web
 
@@ -28,25 +35,56 @@ async def open_client(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
-async def on_message(request: web.Request) -> web.Response:
-    """Block the sender of spam; whatever happens to that, Meta gets its 200."""
-    message = await request.json()
-    if "free money" not in message["text"].lower():
-        return web.Response(text="welcome")
+def is_from_meta(body: bytes, signature: str) -> bool:
+    """Say whether Meta signed *body* with the app secret; anybody can post to this address."""
+    secret = os.environ["WHATSAPP_APP_SECRET"].encode()
+    expected = "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(expected.encode(), signature.encode())
+
+
+def messages(payload: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield sender and text of each message; people with a user name may show no number."""
+    for entry in payload.get("entry", []):
+        for change in entry.get("changes", []):
+            for message in change["value"].get("messages", []):
+                sender = message.get("from") or message.get("from_user_id")
+                if sender:
+                    yield sender, message.get("text", {}).get("body", "")
+
+
+async def on_webhook(request: web.Request) -> web.Response:
+    """Block the senders of spam; whatever happens to that, Meta gets its 200."""
+    body = await request.read()
+    if not is_from_meta(body, request.headers.get("X-Hub-Signature-256", "")):
+        raise web.HTTPUnauthorized
+    for sender, text in messages(json.loads(body)):
+        if "free money" in text.lower():
+            await block(request.app[CLIENT], sender)
+    return web.Response()
+
+
+async def block(client: Client, sender: str) -> None:
+    """Block one person."""
     try:
-        outcome = await request.app[CLIENT].block_one(message["from"])
+        outcome = await client.block_one(sender)
         outcome.raise_for_failure()
-    except (BlockUsersError, ValueError) as error:
+    except BlockUsersError as error:
         LOG.warning("not blocked: %s", error)
-        return web.Response(text="not blocked")
-    return web.Response(text="blocked")
+
+
+async def on_verification(request: web.Request) -> web.Response:
+    """Answer Meta's question whether this address is yours."""
+    if request.query.get("hub.verify_token") != os.environ["VERIFY_TOKEN"]:
+        raise web.HTTPForbidden
+    return web.Response(text=request.query.get("hub.challenge", ""))
 
 
 def make_app() -> web.Application:
     """Put the bot together."""
-    app = web.Application()
+    app = web.Application(client_max_size=3 * 1024**2)  # Meta's largest webhook
     app.cleanup_ctx.append(open_client)
-    app.router.add_post("/webhook", on_message)
+    app.router.add_get("/webhook", on_verification)
+    app.router.add_post("/webhook", on_webhook)
     return app
 
 

@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from blockusers import Account, BlockUsersError, Client, Incomplete
+from blockusers import Account, BlockUsersError, Client, Incomplete, InvalidUser
 
 
 @asynccontextmanager
@@ -60,7 +60,7 @@ async def blocked(client: Shared) -> list[str | None]:
     return [user.wa_id or user.user_id async for user in client.blocked()]
 
 
-@app.exception_handler(ValueError)
+@app.exception_handler(InvalidUser)
 async def bad_user(_: Request, error: Exception) -> JSONResponse:
     """Say why an input names nobody."""
     return JSONResponse({"error": str(error)}, status_code=422)

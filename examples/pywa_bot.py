@@ -51,7 +51,7 @@ async def on_message(_: WhatsApp, message: Message) -> None:
     try:
         outcome = await CLIENT.block_one(sender.wa_id or sender.bsuid)
         outcome.raise_for_failure()
-    except (BlockUsersError, ValueError) as error:
+    except BlockUsersError as error:
         LOG.warning("not blocked: %s", error)
 
 

@@ -24,6 +24,7 @@ from blockusers.sandbox import Rules, Sandbox, glitches
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SECRET = "0123456789abcdef0123"
+SECRETS = {"WHATSAPP_APP_SECRET": SECRET, "VERIFY_TOKEN": "change me"}
 ANN, NEVER_WROTE = "16505551234", "1650555131047"
 
 
@@ -43,7 +44,13 @@ async def running(
         sys.executable,
         str(EXAMPLES / name),
         *map(str, arguments),
-        env={**os.environ, **account, "WHATSAPP_APP_SECRET": SECRET, **settings},
+        env={
+            **os.environ,
+            **account,
+            "WHATSAPP_APP_SECRET": SECRET,
+            "VERIFY_TOKEN": "change me",
+            **settings,
+        },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -89,18 +96,41 @@ async def until(
 
 
 async def test_aiohttp_service(sandbox: Sandbox) -> None:
-    """It blocks who sends spam, lets others be, and survives who cannot be blocked."""
+    """It blocks the senders of spam whom Meta's webhooks bring, and nobody for anybody else."""
     async with service(sandbox, "aiohttp_service.py") as browser:
-        for sender, text, answer in [
-            (ANN, "Free money!", "blocked"),
-            ("16505559876", "Hello", "welcome"),
-            (NEVER_WROTE, "FREE MONEY", "not blocked"),
-            ("0151", "FREE MONEY", "not blocked"),
-        ]:
-            response = await browser.post("/webhook", json={"from": sender, "text": text})
-            assert await response.text() == answer
+        question = {"hub.mode": "subscribe", "hub.challenge": "1158201444"}
+        for token, status in [("change me", 200), ("guessed", 403)]:
+            query = question | {"hub.verify_token": token}
+            async with browser.get("/webhook", params=query) as response:
+                assert response.status == status
+                assert (await response.text() == "1158201444") is (status == 200)
+        for sender, text in SPAM:
+            body = orjson.dumps(webhook(sandbox, sender, text))
+            assert await post(browser, "/webhook", body, "guessed") == 401
+            assert await post(browser, "/webhook", body, SECRET) == 200
+        # What is no message is answered, too, or Meta would send it again for days.
+        assert await post(browser, "/webhook", b'{"entry":[{"changes":[{"value":{}}]}]}') == 200
 
     assert sandbox.blocklist() == {ANN}
+    assert len(sandbox.requests) == 2
+
+
+async def post(
+    browser: aiohttp.ClientSession, path: str, body: bytes, secret: str | None = None
+) -> int:
+    """Post a webhook that is signed with *secret*; return the status of the answer."""
+    signature = hmac.new((secret or SECRET).encode(), body, hashlib.sha256).hexdigest()
+    headers = {"X-Hub-Signature-256": f"sha256={signature}"}
+    async with browser.post(path, data=body, headers=headers) as response:
+        return response.status
+
+
+SPAM = [
+    (ANN, "Free money!"),
+    ("16505559876", "Hi"),
+    (NEVER_WROTE, "Free money"),
+    ("0151", "Free money"),
+]
 
 
 async def test_fastapi_service(sandbox: Sandbox) -> None:
@@ -133,16 +163,9 @@ async def test_fastapi_service(sandbox: Sandbox) -> None:
 async def test_pywa_bot(sandbox: Sandbox) -> None:
     """Its handler blocks the senders of spam whom Meta's webhooks bring."""
     async with service(sandbox, "pywa_bot.py") as browser:
-        for sender, text in [
-            (ANN, "Free money!"),
-            ("16505559876", "Hi"),
-            (NEVER_WROTE, "Free money"),
-        ]:
+        for sender, text in SPAM:
             body = orjson.dumps(webhook(sandbox, sender, text))
-            signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
-            headers = {"X-Hub-Signature-256": f"sha256={signature}"}
-            async with browser.post("/", data=body, headers=headers) as response:
-                assert response.status == 200
+            assert await post(browser, "/", body) == 200
 
     assert sandbox.blocklist() == {ANN}
     assert len(sandbox.requests) == 2
