@@ -79,6 +79,14 @@ def uvloop(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs, env={"TEST_LOOP": "uvloop"})
 
 
+@nox.session(python=OLDEST, default=False)
+def explore(session: nox.Session) -> None:
+    """Run the property tests with many examples that are new each time."""
+    session.install("-e", ALL_EXTRAS, *group("tests"))
+    arguments = ["-m", "hypothesis", "--ignore=tests/test_examples.py", *session.posargs]
+    session.run("python", "-m", "pytest", *arguments, env={"TEST_PROFILE": "explore"})
+
+
 @nox.session
 def wheel(session: nox.Session) -> None:
     """Build the wheel, install it alone into a clean environment, and run the demo there."""

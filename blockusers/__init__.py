@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from blockusers._lazy import lazily
 
 if TYPE_CHECKING:
+    from blockusers.batch import OnSettled
     from blockusers.client import Client
+    from blockusers.controller import Slot
     from blockusers.errors import (
         AccountRestricted,
         ApiError,
@@ -45,11 +47,21 @@ if TYPE_CHECKING:
         Retrying,
         UsersSettled,
     )
-    from blockusers.models import Account, BlockedUser, Fault, Operation, Page, Status
+    from blockusers.identifiers import mask
+    from blockusers.models import (
+        Account,
+        BlockedUser,
+        Fault,
+        Operation,
+        Page,
+        Status,
+        TokenSource,
+    )
     from blockusers.observing import Observer
-    from blockusers.pacing import AdaptivePace, FixedPace, PaceState
-    from blockusers.report import Incomplete, Outcome, PartialFailure, Report, UserFailed
+    from blockusers.pacing import AdaptivePace, FixedPace, Pace, PaceState, Priority
+    from blockusers.report import Incomplete, Outcome, PartialFailure, Report, User, UserFailed
     from blockusers.retry import RetryPolicy
+    from blockusers.sources import Users
     from blockusers.syncing import SyncIncomplete, SyncReport, TooManyRemovals
 
 __version__ = "0.1.0"
@@ -78,13 +90,16 @@ __all__ = [
     "JobStarted",
     "JobTimedOut",
     "Observer",
+    "OnSettled",
     "Operation",
     "Outcome",
+    "Pace",
     "PaceChanged",
     "PaceState",
     "Page",
     "PartialFailure",
     "PermissionDenied",
+    "Priority",
     "QueueFull",
     "RateLimited",
     "Report",
@@ -94,14 +109,19 @@ __all__ = [
     "RetryPolicy",
     "Retrying",
     "ServiceError",
+    "Slot",
     "Status",
     "SyncIncomplete",
     "SyncReport",
+    "TokenSource",
     "TokenUnavailable",
     "TooManyRemovals",
     "TransportError",
+    "User",
     "UserFailed",
+    "Users",
     "UsersSettled",
+    "mask",
 ]
 
 if not TYPE_CHECKING:

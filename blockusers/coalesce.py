@@ -175,7 +175,7 @@ class Coalescer:
         if not self._ready[entry.operation]:
             forming = self._forming.pop(entry.operation, None)
             if forming is not None:
-                forming.cancel()
+                forming.task.cancel()
 
     def _leave_queue(self, entry: _Entry) -> None:
         del self._queued[entry]
@@ -199,7 +199,7 @@ class Coalescer:
             self._drop(entry)
             entry.fail(error)
         for request in self._running:
-            request.cancel()
+            request.task.cancel()  # its users are released once it has ended
             for entry in request.entries:
                 entry.fail(error)
 
@@ -213,16 +213,11 @@ class _Request:
 
     def __init__(self, coalescer: Coalescer, operation: Operation) -> None:
         self.entries: list[_Entry] = []
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None]
         self._coalescer = coalescer
         self._operation = operation
         self._ledger = Ledger(operation, coalescer.retry.attempts, coalescer.reader)
         self._to_send: list[int] = []
-
-    def cancel(self) -> None:
-        """End it; its users are given up once it has ended."""
-        if self.task is not None:
-            self.task.cancel()
 
     async def run(self) -> None:
         """Send it, until the outcome of each user is final."""

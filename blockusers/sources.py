@@ -13,6 +13,7 @@ from blockusers.report import Report, User
 _LOG: Final = logging.getLogger("blockusers")
 
 Users: TypeAlias = Iterable[User] | AsyncIterable[User]
+"""Whom a job is about: any iterable or async iterable of users, but no `Report` and no `str`."""
 
 
 class Source:

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import aioresponses.core
+import hypothesis
 import pytest
 
 from tests.support import Clock
@@ -32,6 +33,11 @@ class _Response(aiohttp.ClientResponse):
 
 
 aioresponses.core.ClientResponse = _Response
+
+# The same examples in each run, however slow the machine; `nox -s explore` looks for new ones.
+hypothesis.settings.register_profile("same", derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile("explore", max_examples=3000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("TEST_PROFILE", "same"))
 
 
 if os.environ.get("TEST_LOOP") == "uvloop":  # `nox -s uvloop`

@@ -21,6 +21,7 @@ async def test_close() -> None:
     tasks = [asyncio.create_task(wait(name)) for name in range(3)]
     await asyncio.sleep(0)
     scopes.close()
+    scopes.close()  # a second time changes nothing
     await asyncio.gather(*tasks)
 
     assert sorted(went_on) == [0, 1, 2]

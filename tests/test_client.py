@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import threading
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
@@ -24,11 +25,13 @@ from blockusers import (
     FixedPace,
     Incomplete,
     InvalidRequest,
+    JobTimedOut,
     Outcome,
     RateLimited,
     Report,
     RetryPolicy,
     Status,
+    TokenUnavailable,
 )
 from blockusers.sandbox import Glitch, Rules, Sandbox, glitches
 from tests.support import Clock, number, numbers, quick
@@ -308,6 +311,89 @@ async def test_expired_token(sandbox: Sandbox, function: bool, requests: int) ->
 
     assert isinstance(caught.value.error, AuthenticationError)
     assert len(sandbox.requests) == caught.value.report.requests == requests
+
+
+async def test_token_function_that_fails_once(sandbox: Sandbox) -> None:
+    """A token function that fails is asked again, as for any transient error."""
+    tokens: list[object] = [OSError("vault: 503"), sandbox.credentials["access_token"]]
+
+    def token() -> str:
+        match tokens.pop(0):
+            case str(text):
+                return text
+            case error:
+                raise error
+
+    account = Account(**(sandbox.credentials | {"access_token": token}))
+    async with client_of(sandbox, account=account) as client:
+        assert (await client.block(numbers(1))).summary() == "1 done"
+
+
+async def test_token_function_that_goes_on_failing(sandbox: Sandbox) -> None:
+    """If it fails each time the job ends, says what the function said, and nothing was sent."""
+
+    def token() -> str:
+        raise OSError("vault: 503")
+
+    account = Account(**(sandbox.credentials | {"access_token": token}))
+    async with client_of(sandbox, account=account) as client:
+        with pytest.raises(Incomplete, match="vault: 503") as caught:
+            await client.block(numbers(3))
+        with pytest.raises(TokenUnavailable, match="vault: 503"):
+            await client.block_one(number(1))
+
+    assert isinstance(caught.value.error, TokenUnavailable)
+    assert isinstance(caught.value.error.__cause__, OSError)
+    assert caught.value.report.summary() == "3 remaining"
+    assert not sandbox.requests
+
+
+async def test_time_limit_of_a_job(sandbox: Sandbox) -> None:
+    """A job whose `timeout` runs out ends at once, and its report accounts for every user."""
+    sandbox.glitch(glitches.hang_before(), at=2)
+    async with client_of(sandbox, pace=FixedPace(1)) as client:
+        with pytest.raises(Incomplete, match="longer than 0.2 s") as caught:
+            await client.block(numbers(30), timeout=0.2)
+        assert (await client.unblock(numbers(10), timeout=60)).summary() == "10 done"
+
+    report = caught.value.report
+    assert isinstance(caught.value.error, JobTimedOut)
+    assert report.summary() == "10 done, 10 unknown, 10 remaining"
+
+
+async def test_time_limit_and_an_on_settled_that_hangs(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time limit also ends a job that waits for its `on_settled` alone."""
+    monkeypatch.setattr("blockusers.batch.GRACE", 0.01)
+
+    async def hang(outcomes: tuple[Outcome, ...]) -> None:
+        await asyncio.sleep(3600)
+
+    async with client_of(sandbox) as client, asyncio.timeout(10):
+        with pytest.raises(Incomplete) as caught:
+            await client.block(numbers(10), timeout=0.2, on_settled=hang)
+
+    assert caught.value.report.summary() == "10 done"
+
+
+@pytest.mark.parametrize("call", ["block", "block_one", "snapshot"])
+@pytest.mark.parametrize("ours_first", [True, False])
+async def test_cancelled_as_a_request_times_out(
+    sandbox: Sandbox, call: str, ours_first: bool
+) -> None:
+    """A cancellation in the very turn in which a request times out ends the call."""
+    sandbox.glitch(glitches.hang_before(), at=range(1, 100))
+    loop = asyncio.get_running_loop()
+    users: dict[str, tuple[object, ...]] = {"block": (numbers(3),), "block_one": (number(1),)}
+    async with client_of(sandbox, request_timeout=0.25) as client:
+        task = asyncio.create_task(getattr(client, call)(*users.get(call, ())))
+        while not client.pace.state.in_flight:
+            await asyncio.sleep(0)
+        loop.call_later(0.3 if ours_first else 0.2, task.cancel)
+        loop.call_soon(time.sleep, 0.35)  # so that both are due in one turn
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(asyncio.shield(task), 5)
 
 
 async def test_dialog360(sandbox: Sandbox) -> None:

@@ -102,7 +102,7 @@ async def test_open_and_close(sandbox: Sandbox) -> None:
 async def test_closed_in_the_middle(sandbox: Sandbox) -> None:
     """A job whose client is closed meanwhile ends as Incomplete; nobody is lost."""
     sandbox.glitch(glitches.hang_before(), at=1)
-    async with client_of(sandbox, retry=quick(attempts=2)) as client:
+    async with client_of(sandbox, retry=quick(attempts=2), drain_timeout=0.05) as client:
         job = asyncio.create_task(client.block(numbers(30)))
         while not sandbox.requests:
             await asyncio.sleep(0.005)

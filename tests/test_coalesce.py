@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -420,6 +421,25 @@ async def test_no_patience_for_a_hint() -> None:
     clock.now += 1000
 
     assert (await single.call(BLOCK, ANN)).ok
+
+
+async def test_cancelled_as_the_error_comes() -> None:
+    """A caller that is cancelled in the moment of its error is cancelled, without a complaint."""
+    complaints: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+
+    def fail(*_: object) -> Exception:
+        loop.call_soon(calls[0].cancel)  # which comes between the error and its caller
+        return InvalidRequest("no", 100)
+
+    single = coalescer(Server(fail))
+    calls = [asyncio.create_task(single.call(BLOCK, ANN))]
+    await asyncio.wait(calls)
+    assert calls.pop().cancelled()
+    gc.collect()
+
+    assert complaints == []
 
 
 async def test_cancelled_in_flight() -> None:

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import phonenumbers
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
@@ -15,8 +15,6 @@ from blockusers.identifiers import Identifier, mask, mask_all, read, same_person
 
 NUMBER = Identifier("16505551234", "16505551234")
 PLUS_NUMBER = Identifier("16505551234", "+16505551234")
-
-quickly = settings(max_examples=100, deadline=None, derandomize=True)
 
 
 def digits_of(text: str) -> str:
@@ -408,7 +406,6 @@ phone_like = st.text(NOISE, max_size=24) | st.from_regex(
 )
 
 
-@quickly
 @given(phone_like | st.text(max_size=24))
 def test_no_digit_is_added_or_dropped(text: str) -> None:
     """Whatever is accepted names the very digits that were passed, in their order."""
@@ -425,7 +422,6 @@ def test_no_digit_is_added_or_dropped(text: str) -> None:
         assert not user.key.startswith("0")
 
 
-@quickly
 @given(phone_like | st.from_regex(r"\A[A-Z]{2}\.[A-Za-z0-9]{1,30}\Z"))
 def test_reading_twice_changes_nothing(text: str) -> None:
     """What is sent, and the key, are themselves spellings of the same user."""
@@ -438,7 +434,6 @@ def test_reading_twice_changes_nothing(text: str) -> None:
     assert read(user.key).key == user.key
 
 
-@quickly
 @given(
     st.from_regex(r"\A[1-9][0-9]{6,14}\Z"),
     st.data(),
@@ -454,7 +449,6 @@ def test_separators_make_no_difference(digits: str, data: st.DataObject) -> None
     assert read(plus + text).wire == ("+" if plus else "") + digits
 
 
-@quickly
 @given(st.integers())
 def test_ints_are_read_as_their_digits(value: int) -> None:
     """An int is accepted only as the digits that it is written with."""
@@ -466,7 +460,6 @@ def test_ints_are_read_as_their_digits(value: int) -> None:
         assert user == (str(value), str(value))
 
 
-@quickly
 @given(st.text(NOISE, min_size=7, max_size=40))
 def test_rejections_do_not_repeat_the_input(text: str) -> None:
     """A rejection never shows the number that it rejects."""
@@ -508,7 +501,6 @@ def test_mask(text: str, shown: str) -> None:
     assert mask(text) == shown
 
 
-@quickly
 @given(st.text(min_size=1).filter(lambda text: "…" not in text))
 def test_a_mask_hides_something(text: str) -> None:
     """No mask shows the whole, spans lines, or holds what cannot be printed."""
@@ -556,7 +548,6 @@ dropped = st.text(
 )
 
 
-@quickly
 @given(st.from_regex(r"\A[1-9][0-9]{6,14}\Z"), st.data())
 def test_no_spelling_escapes_the_mask(digits: str, data: st.DataObject) -> None:
     """Whatever the parser drops between the digits, a number in a sentence does not stay whole."""
@@ -571,7 +562,6 @@ def test_no_spelling_escapes_the_mask(digits: str, data: st.DataObject) -> None:
     assert shown.endswith(", please")
 
 
-@quickly
 @given(
     st.text(NOISE)
     | st.lists(
@@ -585,7 +575,6 @@ def test_masking_twice_changes_nothing(text: str) -> None:
     assert mask_all(shown) == shown
 
 
-@quickly
 @given(phone_like | st.text(NOISE, max_size=40))
 def test_rejections_pass_the_mask(text: str) -> None:
     """No message of the parser looks like a number, so that none is masked where it is shown."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from blockusers.errors import RateLimited
@@ -378,7 +378,6 @@ def test_reports_travel(report: Report, wrap: Any, looked_into: bool) -> None:
     assert copy.get(16505551234) == DONE
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
 @given(
     st.lists(
         st.builds(

@@ -11,7 +11,7 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
@@ -1031,10 +1031,6 @@ def check_private(error: BlockUsersError) -> None:
     assert not re.search(r"[0-9]{10}", f"{error} {error!r}")
 
 
-quickly = settings(max_examples=100, deadline=None, derandomize=True)
-
-
-@quickly
 @given(
     mutants(TRUE_UPDATES) | st.dictionaries(keys, junk_values) | junk_values,
     st.sampled_from(Operation),
@@ -1089,7 +1085,6 @@ def test_plain_pages_are_read_as_any_others(wa_ids: list[object]) -> None:
     assert getattr(quick, "users", None) == getattr(thorough, "users", None)
 
 
-@quickly
 @given(mutants(TRUE_PAGES) | st.dictionaries(keys, junk_values) | junk_values)
 def test_no_page_confuses_the_reader(body: Any) -> None:
     """However a page is mangled: it is read whole, a name for each row, or an error of ours."""
@@ -1108,14 +1103,12 @@ def test_no_page_confuses_the_reader(body: Any) -> None:
     assert all(isinstance(cursor, str | None) for cursor in (found.before, found.after))
 
 
-@quickly
 @given(st.binary(max_size=60) | st.binary(max_size=60).map(b"{".__add__), st.integers(100, 599))
 def test_no_bytes_confuse_the_reader(body: bytes, status: int) -> None:
     """Random bytes are never an answer, and never an error that is not ours."""
     assert isinstance(fails(body, status), ApiError | InvalidResponse)
 
 
-@quickly
 @given(st.text(max_size=40), st.text(max_size=60) | junk_values.map(json.dumps))
 def test_no_headers_confuse_the_reader(retry_after: str, usage_header: str) -> None:
     """Whatever the hints hold, a wait is a number of seconds up to a day, or none."""
