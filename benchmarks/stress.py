@@ -241,6 +241,22 @@ class Scenario:
         return "token"
 
     async def _run(self) -> None:
+        """Let the actors act, and close the client; do not wait for that forever."""
+        stage, ready_to_close = self._stage, asyncio.Event()
+        life = asyncio.get_running_loop().create_task(self._live(ready_to_close))
+        stage.tasks.add(life)
+        await ready_to_close.wait()
+        began = now()
+        self._note("the closing begins")
+        await asyncio.wait({life}, timeout=self._drain + _CLOSE_TAKES + 1.0)
+        stage.calm = True
+        self._history.closed = now()
+        self._note("close() has returned" if life.done() else "close() does not return")
+        took = self._history.closed - began
+        if took > self._drain + _CLOSE_TAKES:
+            self._found.append(Violation(Kind.CLOSE_SLOW, f"{took:.2f} s, {self._ending}"))
+
+    async def _live(self, ready_to_close: asyncio.Event) -> None:
         stage = self._stage
         with suppress(Scripted):
             async with stage.client:
@@ -249,17 +265,10 @@ class Scenario:
                     for number in range(self._dice.randint(2, 8))
                 ]
                 await self._until_end(actors)
-                began = now()
-                self._note("the closing begins")
+                ready_to_close.set()
                 if self._ending == "exception":
                     raise Scripted("leaves `async with`")
                 await stage.client.close()
-        stage.calm = True
-        self._history.closed = now()
-        self._note("close() has returned")
-        took = self._history.closed - began
-        if took > self._drain + _CLOSE_TAKES:
-            self._found.append(Violation(Kind.CLOSE_SLOW, f"{took:.2f} s, {self._ending}"))
 
     async def _until_end(self, actors: list[asyncio.Task[None]]) -> None:
         """Wait until it is time to close the client."""
@@ -299,7 +308,9 @@ class Scenario:
         self._found += [Violation(Kind.LOST_AFTER_CLOSE, str(call)) for call in lost]
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks, timeout=1.5)
+        _, stubborn = await asyncio.wait(tasks, timeout=1.5)
+        for task in stubborn:
+            self._found.append(Violation(Kind.SWALLOWED, f"at the end: {task!r}"))
 
     async def _check_tasks(self) -> None:
         """Look for tasks that the client left behind."""

@@ -171,13 +171,17 @@ class Actor:
 
     async def _limited(self, call: Call, start: Callable[[], Awaitable[object]]) -> None:
         call.details += " inside asyncio.timeout"
+        loop, fired = asyncio.get_running_loop(), list[float]()
         with suppress(BaseException):
             async with asyncio.timeout(self._timeout) as scope:
+                # It is due right after the scope's own timer, and tells when that fired.
+                timer = loop.call_later(self._timeout, lambda: fired.append(now()))
                 try:
                     await self._stage.make(call, start)
                 finally:
+                    timer.cancel()
                     if scope.expired():
-                        self._note_cancellation(call, call.started + self._timeout)
+                        self._note_cancellation(call, *fired)
 
     def _note_cancellation(self, call: Call, moment: float | None = None) -> None:
         call.cancelled = now() if moment is None else moment

@@ -186,7 +186,7 @@ def check(history: History) -> Iterator[Violation]:
             yield from _check_blocklist(history, user)
     yield from _check_close(history)
     for call in history.calls:
-        yield from _check_end(call)
+        yield from _check_end(history, call)
         yield from _check_report(call)
         for user, outcome in call.outcomes().items():
             yield from _check_outcome(history, call, user, outcome)
@@ -345,12 +345,12 @@ def _had_no_effect(outcome: Outcome | None) -> bool:
 # --------------------------------------------------------------------------- callers
 
 
-def _check_end(call: Call) -> Iterator[Violation]:
+def _check_end(history: History, call: Call) -> Iterator[Violation]:
     cancelled = isinstance(call.error, asyncio.CancelledError)
     if call.cancelled < _NEVER and call.ended < _NEVER and not cancelled:
         yield Violation(Kind.SWALLOWED, f"{call}: {call.error or call.result!r}")
-    if _NEVER > call.ended > call.must_end:
-        late = call.ended - call.must_end
+    late = call.ended - call.must_end - 4 * history.lag
+    if 0 < late < _NEVER:
         yield Violation(Kind.LATE, f"{call}: {late * 1e3:.0f} ms beyond the bound")
     error = call.error.error if isinstance(call.error, Incomplete) else call.error
     if error is not None and not isinstance(
