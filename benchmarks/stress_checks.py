@@ -40,7 +40,7 @@ class Kind(enum.Enum):
     AFTER_CLOSE = "a request after close() had returned"
     LOST = "a caller never returned"
     LOST_AFTER_CLOSE = "a caller still waited after close()"
-    CLOSE_SLOW = "close() took longer than drain_timeout and 0.5 s"
+    CLOSE_SLOW = "close() took half a second more than it may"
     SWALLOWED = "a cancelled call went on, or returned"
     AFTER_CANCEL = "a request for a job that had been cancelled"
     LATE = "a call outlived its cancellation or its time-out"
