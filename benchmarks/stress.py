@@ -18,6 +18,7 @@ import os
 import random
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import ProcessPoolExecutor
@@ -125,6 +126,8 @@ async def _play_all(seeds: range, logs: str | None) -> Tally:
     loop.set_task_factory(cast("Any", _start_task))
     unseen: list[str] = []
     loop.set_exception_handler(lambda _, context: unseen.append(_describe_unseen(context)))
+    warnings.simplefilter("always")
+    warnings.showwarning = lambda message, *_, **__: unseen.append(str(message))
     pulse = Pulse()
     pulse.start()
     left = iter(seeds)
@@ -253,6 +256,8 @@ class Scenario:
         stage.calm = True
         self._history.closed = now()
         self._note("close() has returned" if life.done() else "close() does not return")
+        if life.done() and (error := life.exception()) is not None:
+            self._found.append(Violation(Kind.ERROR, f"close(): {error!r}"))
         if any(call.may_hang and call.ended >= began for call in self._history.calls):
             most += _CALLBACK_TAKES
         took = self._history.closed - began
@@ -267,8 +272,10 @@ class Scenario:
                     stage.spawn(Actor(stage, f"{self._seed}/{number}").act())
                     for number in range(self._dice.randint(2, 8))
                 ]
-                await self._until_end(actors)
-                ready_to_close.set()
+                try:
+                    await self._until_end(actors)
+                finally:
+                    ready_to_close.set()
                 if self._ending == "exception":
                     raise Scripted("leaves `async with`")
                 await stage.client.close()

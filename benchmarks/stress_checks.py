@@ -51,7 +51,7 @@ class Kind(enum.Enum):
     REPORT = "a report does not name each user once"
     BLOCKLIST = "the blocklist contradicts the newest outcome"
     ERROR = "an error of an unexpected class"
-    UNSEEN = "an exception that nobody retrieved"
+    UNSEEN = "an exception that nobody retrieved, or a warning"
 
 
 class Violation(NamedTuple):
