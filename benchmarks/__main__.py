@@ -16,6 +16,7 @@ BENCHMARKS: Final = {
     "memory": "the most memory that a job of 64,000 numbers takes",
     "imports": "the time that importing the library takes, over that of its dependencies",
     "faults": "jobs under all faults together; counts the violations of what is promised",
+    "stress": "colliding, cancelled and closed calls against a bare server; counts the same",
 }
 """A module of this package each, with a function `main`."""
 
@@ -30,6 +31,12 @@ def main() -> None:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="which to run, or `all`")
     parser.add_argument("--hours", type=float, default=0.01, help="how long `faults` goes on")
+    parser.add_argument("--scenarios", type=int, default=2000, help="how many `stress` plays")
+    parser.add_argument("--seed", type=int, default=1, help="the first scenario of `stress`")
+    parser.add_argument(
+        "--loop", choices=["asyncio", "uvloop"], default="asyncio", help="what `stress` runs on"
+    )
+    parser.add_argument("--logs", help="the folder for the logs of `stress`")
     arguments = parser.parse_args()
     names = list(BENCHMARKS) if arguments.names == ["all"] else arguments.names
     if unknown := set(names) - BENCHMARKS.keys():
@@ -40,6 +47,8 @@ def main() -> None:
         run = importlib.import_module(f"benchmarks.{name}").main
         if name == "faults":
             run(arguments.hours)
+        elif name == "stress":
+            run(arguments.scenarios, arguments.seed, arguments.loop, arguments.logs)
         else:
             run()
 
