@@ -141,6 +141,7 @@ class _Job:
         self._source = source
         self._notifier = _Notifier(ledger, on_settled, settings.observers, self.drain)
         self._error: Exception | None = None
+        self._has_stopped = False
         self.operation = ledger.operation
         # Users by state; those in flight are in the chunk of some worker.
         self._waiting: dict[str, int] = {}
@@ -169,7 +170,7 @@ class _Job:
         reading = asyncio.ensure_future(self._read())
         with self._time_limit(time_limit):
             try:
-                await self._work_off()
+                await self._work_off(reading)
                 await self._end(reading)
                 await self._read_on()
                 self._ledger.conclude()
@@ -195,13 +196,12 @@ class _Job:
         finally:
             alarm.cancel()
 
-    async def _work_off(self) -> None:
+    async def _work_off(self, reading: asyncio.Future[None]) -> None:
         try:
             async with asyncio.TaskGroup() as self._group:
                 self._start(self._work(), self._workers)
         finally:
-            unsettled = self._ledger.keys(self._ledger.unsettled)
-            self._settings.order.release(self, unsettled)
+            self._stop(reading)
 
     def _start(self, work: Any, *registers: set[asyncio.Task[None]]) -> None:
         task = self._group.create_task(work)
@@ -223,10 +223,16 @@ class _Job:
             task.cancel()
         self._notifier.end_within(GRACE)
 
-    async def _end(self, reading: asyncio.Future[None]) -> None:
-        """Wait until the source is closed; one that was not read to its end is cancelled."""
+    def _stop(self, reading: asyncio.Future[None]) -> None:
+        """Draw nobody any more, and let others have the users whose outcome is not final."""
+        self._has_stopped = True
         if not self._source.at_end:
             reading.cancel()
+        unsettled = self._ledger.keys(self._ledger.unsettled)
+        self._settings.order.release(self, unsettled)
+
+    async def _end(self, reading: asyncio.Future[None]) -> None:
+        """Wait until the source is closed."""
         await asyncio.wait({reading}, timeout=GRACE)
         if not reading.done():
             _LOG.warning("the source of users goes on although its job has ended")
@@ -258,6 +264,8 @@ class _Job:
     def _admit(self, users: Sequence[User]) -> None:
         self._users_read += len(users)
         places = self._ledger.admit(users)
+        if self._has_stopped:  # a source that goes on although it was cancelled
+            return
         keys = self._ledger.keys(places)
         if waiting := self._settings.order.enqueue(self, keys):
             place_of = dict(zip(keys, places, strict=True))

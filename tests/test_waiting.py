@@ -184,6 +184,41 @@ async def test_many_who_wait_add_no_tasks() -> None:
     assert most <= 4
 
 
+async def test_a_source_that_goes_on_behind_a_cancelled_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A job that is cancelled draws nobody any more, though its `on_settled` takes its time."""
+    monkeypatch.setattr("blockusers.batch.GRACE", 0.01)
+    setting, told, cancelled = Setting(Server()), asyncio.Event(), asyncio.Event()
+
+    async def source() -> AsyncIterator[str]:
+        yield number(1)
+        yield number(2)
+        try:
+            await told.wait()
+            await cancelled.wait()
+        except asyncio.CancelledError:
+            pass
+        yield number(3)
+        await asyncio.sleep(3600)
+
+    async def tell(outcomes: tuple[Outcome, ...]) -> None:
+        told.set()
+        await asyncio.sleep(3600)
+
+    setting.jobs = attrs.evolve(setting.jobs, chunk_size=2)
+    job = asyncio.create_task(setting.jobs.run(BLOCK, source(), tell))
+    await told.wait()
+    job.cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    cancelled.set()
+    await asyncio.wait({job})
+    async with asyncio.timeout(10):
+        for user in numbers(4):
+            assert (await setting.single.call(UNBLOCK, user)).ok
+
+
 # --------------------------------------------------------------------------- lost answers
 
 
