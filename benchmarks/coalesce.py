@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from blockusers import FixedPace, Operation, RetryPolicy, Status
-from blockusers.coalesce import Coalescer
-from blockusers.identifiers import Identifiers
-from blockusers.report import Verdicts
-from blockusers.user_order import UserOrder
+from blockusers.jobs.coalesce import Coalescer
+from blockusers.jobs.user_order import UserOrder
+from blockusers.values.columns import Verdicts
+from blockusers.values.users import Identifiers
 
 SECONDS: Final = 120.0
 CALLS_PER_SECOND: Final = (1, 20, 500)

@@ -14,7 +14,7 @@ from typing import Final
 from benchmarks.served import served
 from benchmarks.simulation import Job, Limit
 from blockusers import Account, Client
-from blockusers.controller import AdaptiveController
+from blockusers.pace.controller import AdaptiveController
 
 NEAR: Final = (0.001, 0.004)
 CASES: Final = ((Limit(20.0, 10, latency=NEAR), 300), (Limit(40.0, 40, latency=NEAR), 600))

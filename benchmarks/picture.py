@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.simulation import Job, Limit
-from blockusers.controller import AdaptiveController
+from blockusers.pace.controller import AdaptiveController
 
 LIMIT = Limit(8.0, 20, steps=((60.0, 2.0), (150.0, 12.0)))
 SECONDS = 240.0

@@ -14,7 +14,7 @@ from benchmarks import grids, picture
 from benchmarks.grids import WORKERS, Judgement, judge
 from benchmarks.rivals import Botocore, Unpaced, botocore_backoff, full_jitter
 from benchmarks.simulation import Job, Limit, Pacer, at_once
-from blockusers.controller import AdaptiveController
+from blockusers.pace.controller import AdaptiveController
 
 PICTURE: Final = Path(__file__).parent / "pace.svg"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from blockusers.controller import Slot
+from blockusers.pace.protocol import Slot
 
 
 class Unpaced:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from blockusers.controller import Slot
+from blockusers.pace.protocol import Slot
 
 
 class Pacer(Protocol):

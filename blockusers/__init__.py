@@ -10,13 +10,30 @@ What stands in `__all__` here and in `blockusers.sandbox` is what you can rely o
 
 from typing import TYPE_CHECKING
 
-from blockusers._lazy import lazily
+from blockusers._tools.lazy import lazily
 
 if TYPE_CHECKING:
-    from blockusers.batch import OnSettled
     from blockusers.client import Client
-    from blockusers.controller import Slot
-    from blockusers.errors import (
+    from blockusers.jobs.batch import OnSettled
+    from blockusers.jobs.source import Users
+    from blockusers.lists.sync import SyncIncomplete, SyncReport, TooManyRemovals
+    from blockusers.observe.events import (
+        Event,
+        JobEnded,
+        JobStarted,
+        PaceChanged,
+        RequestEnded,
+        RequestSent,
+        Retrying,
+        UsersSettled,
+    )
+    from blockusers.observe.observers import Observer
+    from blockusers.pace.paces import AdaptivePace, FixedPace
+    from blockusers.pace.protocol import Pace, PaceState, Priority, Slot
+    from blockusers.protocol.retry import RetryPolicy
+    from blockusers.values.account import Account, TokenSource
+    from blockusers.values.blocklist import BlockedUser, Page
+    from blockusers.values.errors import (
         AccountRestricted,
         ApiError,
         AuthenticationError,
@@ -37,32 +54,9 @@ if TYPE_CHECKING:
         TokenUnavailable,
         TransportError,
     )
-    from blockusers.events import (
-        Event,
-        JobEnded,
-        JobStarted,
-        PaceChanged,
-        RequestEnded,
-        RequestSent,
-        Retrying,
-        UsersSettled,
-    )
-    from blockusers.identifiers import mask
-    from blockusers.models import (
-        Account,
-        BlockedUser,
-        Fault,
-        Operation,
-        Page,
-        Status,
-        TokenSource,
-    )
-    from blockusers.observing import Observer
-    from blockusers.pacing import AdaptivePace, FixedPace, Pace, PaceState, Priority
-    from blockusers.report import Incomplete, Outcome, PartialFailure, Report, User, UserFailed
-    from blockusers.retry import RetryPolicy
-    from blockusers.sources import Users
-    from blockusers.syncing import SyncIncomplete, SyncReport, TooManyRemovals
+    from blockusers.values.masking import mask
+    from blockusers.values.outcome import Fault, Operation, Outcome, Status, User, UserFailed
+    from blockusers.values.report import Incomplete, PartialFailure, Report
 
 __version__ = "0.1.0"
 
@@ -129,14 +123,20 @@ if not TYPE_CHECKING:
         __name__,
         __all__,
         (
-            "models",
-            "pacing",
-            "errors",
-            "report",
-            "events",
-            "retry",
-            "observing",
-            "syncing",
+            "values.account",
+            "values.blocklist",
+            "values.errors",
+            "values.masking",
+            "values.outcome",
+            "values.report",
+            "pace.protocol",
+            "pace.paces",
+            "observe.events",
+            "observe.observers",
+            "protocol.retry",
+            "jobs.source",
+            "lists.sync",
+            "jobs.batch",
             "client",
         ),
     )

@@ -10,27 +10,30 @@ from typing import NoReturn, Self
 import aiohttp
 import attrs
 
-from blockusers import wire
-from blockusers.batch import GRACE, Batcher, OnSettled
-from blockusers.cancelling import Scopes
-from blockusers.checks import check_number
-from blockusers.coalesce import Coalescer
-from blockusers.controller import Slot
-from blockusers.errors import ClientClosed
-from blockusers.finding import find
-from blockusers.identifiers import INTERNATIONAL, Identifiers
-from blockusers.logs import log
-from blockusers.models import Account, BlockedUser, Operation, Page
-from blockusers.national import NationalReader
-from blockusers.observing import Observer, Observers
-from blockusers.pacing import AdaptivePace, Pace, Priority
-from blockusers.pages import Paginator
-from blockusers.report import Outcome, Report, User, Verdicts
-from blockusers.retry import RetryPolicy
-from blockusers.session import Session
-from blockusers.sources import Users
-from blockusers.syncing import SyncReport, sync
-from blockusers.user_order import UserOrder
+from blockusers._tools.arguments import check_number
+from blockusers._tools.cancellation import Scopes
+from blockusers.jobs.batch import GRACE, Batcher, OnSettled
+from blockusers.jobs.coalesce import Coalescer
+from blockusers.jobs.source import Users
+from blockusers.jobs.user_order import UserOrder
+from blockusers.lists.find import find
+from blockusers.lists.pages import Paginator
+from blockusers.lists.sync import SyncReport, sync
+from blockusers.observe.logs import log
+from blockusers.observe.observers import Observer, Observers
+from blockusers.pace.paces import AdaptivePace
+from blockusers.pace.protocol import Pace, Priority, Slot
+from blockusers.protocol import wire
+from blockusers.protocol.retry import RetryPolicy
+from blockusers.protocol.session import Session
+from blockusers.values.account import Account
+from blockusers.values.blocklist import BlockedUser, Page
+from blockusers.values.columns import Verdicts
+from blockusers.values.errors import ClientClosed
+from blockusers.values.national import NationalReader
+from blockusers.values.outcome import Operation, Outcome, User
+from blockusers.values.report import Report
+from blockusers.values.users import INTERNATIONAL, Identifiers
 
 
 class Client:

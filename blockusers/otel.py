@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from blockusers import __version__
-from blockusers.events import (
+from blockusers.observe.events import (
     Event,
     JobEnded,
     JobStarted,
@@ -39,7 +39,7 @@ from blockusers.events import (
     UsersSettled,
     because,
 )
-from blockusers.pacing import PaceState
+from blockusers.pace.protocol import PaceState
 
 try:
     from opentelemetry import context, metrics, trace

@@ -11,8 +11,8 @@ import attrs
 import orjson
 
 from blockusers import FixedPace, Operation, RetryPolicy, Status
-from blockusers.identifiers import Identifiers
-from blockusers.report import Verdict, Verdicts
+from blockusers.values.columns import Verdict, Verdicts
+from blockusers.values.users import Identifiers
 
 TOKEN = "EAAGtoken0123456789abcdefghijklmnopqrstuvwxyz"
 PHONE_NUMBER_ID = "106540352242922"
@@ -101,8 +101,8 @@ def columns(verdicts: Iterable[Verdict]) -> Verdicts:
     given = list(verdicts)
     result = Verdicts()
     result.enter(len(given), Status.UNKNOWN)
-    for place, verdict in enumerate(given):
-        result[place] = verdict
+    for index, verdict in enumerate(given):
+        result[index] = verdict
     return result
 
 

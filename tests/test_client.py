@@ -365,7 +365,7 @@ async def test_time_limit_and_an_on_settled_that_hangs(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time limit also ends a job that waits for its `on_settled` alone."""
-    monkeypatch.setattr("blockusers.batch.GRACE", 0.01)
+    monkeypatch.setattr("blockusers.jobs.batch.GRACE", 0.01)
 
     async def hang(outcomes: tuple[Outcome, ...]) -> None:
         await asyncio.sleep(3600)

@@ -182,7 +182,7 @@ async def test_behind_an_on_settled_that_never_ends(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Closing ends a job whose `on_settled` does not come back."""
-    monkeypatch.setattr("blockusers.batch.GRACE", 0.05)
+    monkeypatch.setattr("blockusers.jobs.batch.GRACE", 0.05)
 
     async def hang(outcomes: tuple[Outcome, ...]) -> None:
         await asyncio.sleep(3600)
@@ -203,7 +203,7 @@ async def test_behind_a_source_that_never_ends(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Closing ends a job whose source waits for ever, and does not even mind being cancelled."""
-    monkeypatch.setattr("blockusers.batch.GRACE", 0.05)
+    monkeypatch.setattr("blockusers.jobs.batch.GRACE", 0.05)
     let_go = asyncio.Event()
 
     async def stubborn() -> AsyncIterator[str]:
@@ -228,7 +228,7 @@ async def test_behind_a_source_that_never_ends(
 
 async def test_an_endless_iterable(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job of an endless iterable ends, too: of those that were not sent it reads on so far."""
-    monkeypatch.setattr("blockusers.batch._READ_ON", 5000)
+    monkeypatch.setattr("blockusers.jobs.batch._READ_ON", 5000)
     client = await client_of(sandbox, drain_timeout=0.05).open()
     job = asyncio.create_task(client.block(number(n) for n in count()))
     while not sandbox.requests:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from blockusers.cli.process import UsageError
-from blockusers.models import Account
 from blockusers.sandbox import Rules, Sandbox
+from blockusers.values.account import Account
 
 _TOKEN: Final = "WHATSAPP_ACCESS_TOKEN"  # noqa: S105  # the name of a variable
 

@@ -26,9 +26,11 @@ from blockusers.cli.serve import serve
 from blockusers.cli.summary import as_json as to_json
 from blockusers.cli.summary import count, sum_up
 from blockusers.client import Client
-from blockusers.identifiers import Reader
-from blockusers.models import Account, BlockedUser, Operation
 from blockusers.sandbox import Rules
+from blockusers.values.account import Account
+from blockusers.values.blocklist import BlockedUser
+from blockusers.values.outcome import Operation
+from blockusers.values.users import Reader
 
 app = typer.Typer(
     name="blockusers",

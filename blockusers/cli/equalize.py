@@ -14,10 +14,11 @@ from blockusers.cli.process import UsageError
 from blockusers.cli.screen import Screen
 from blockusers.cli.summary import faults_table
 from blockusers.client import Client
-from blockusers.identifiers import mask
-from blockusers.models import Account, Operation
-from blockusers.report import Outcome, PartialFailure, User, named_by
-from blockusers.syncing import SyncIncomplete, SyncReport, carry_out, check_removals
+from blockusers.lists.sync import SyncIncomplete, SyncReport, carry_out, check_removals
+from blockusers.values.account import Account
+from blockusers.values.masking import mask
+from blockusers.values.outcome import Operation, Outcome, User, named_by
+from blockusers.values.report import PartialFailure
 
 
 async def equalize(

@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple
 import attrs
 import orjson
 
-from blockusers import identifiers
 from blockusers.cli.process import UsageError
-from blockusers.identifiers import mask_all
+from blockusers.values import users as identifiers
+from blockusers.values.masking import mask_all
 
 _DELIMITERS: Final = ",;\t|"
 _JSON_ENDINGS: Final = {".json", ".jsonl", ".ndjson"}

@@ -18,9 +18,8 @@ from typing import Any, Final
 import orjson
 
 from blockusers.cli.process import UsageError
-from blockusers.identifiers import INTERNATIONAL, Reader
-from blockusers.models import Operation
-from blockusers.report import Outcome
+from blockusers.values.outcome import Operation, Outcome
+from blockusers.values.users import INTERNATIONAL, Reader
 
 COLUMNS: Final[tuple[str, ...]] = (
     "input",

@@ -21,8 +21,8 @@ from rich.progress import (
 from rich.text import Text
 
 from blockusers.cli.process import to_nowhere
-from blockusers.pacing import Pace, PaceState
-from blockusers.report import Outcome
+from blockusers.pace.protocol import Pace, PaceState
+from blockusers.values.outcome import Outcome
 
 _MOST_COMPLAINTS: Final = 20
 _SECONDS_BETWEEN_LINES: Final = 2.0

@@ -11,8 +11,8 @@ import typer
 
 from blockusers.cli import process
 from blockusers.cli.process import Interrupted, UsageError
-from blockusers.models import known
 from blockusers.sandbox import MAGIC, Magic, Rules, Sandbox
+from blockusers.values.error_codes import known
 
 _GREETING: Final = """\
 A sandbox of WhatsApp's Block Users API listens at {url}

@@ -13,8 +13,9 @@ from blockusers.cli.job import Ending
 from blockusers.cli.output import PAST, Output
 from blockusers.cli.process import describe
 from blockusers.cli.screen import Screen
-from blockusers.models import Fault, Status, known
-from blockusers.report import Report
+from blockusers.values.error_codes import known
+from blockusers.values.outcome import Fault, Status
+from blockusers.values.report import Report
 
 _MOST_KINDS: Final = 12
 

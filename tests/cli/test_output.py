@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockusers.cli.output import COLUMNS, open_output
-from blockusers.models import Fault, Operation, Status
-from blockusers.report import Outcome
+from blockusers.values.outcome import Fault, Operation, Outcome, Status
 
 if TYPE_CHECKING:
     from blockusers.sandbox import Sandbox

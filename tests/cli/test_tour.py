@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from blockusers import identifiers
 from blockusers.cli import crowd
 from blockusers.cli.crowd import MISTAKES, make_crowd
 from blockusers.cli.screen import Lines
-from blockusers.models import Status
-from blockusers.report import Outcome
 from blockusers.sandbox import MAGIC, Sandbox
+from blockusers.values import users as identifiers
+from blockusers.values.outcome import Outcome, Status
 
 if TYPE_CHECKING:
     pass

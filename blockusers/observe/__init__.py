@@ -1,0 +1,1 @@
+"""Tells observers and the log what a client does."""

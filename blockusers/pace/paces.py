@@ -1,0 +1,166 @@
+"""Lets requests wait until they may leave: one pace stands between a client and the socket.
+
+Every request passes `pace.slot()`.  A slot says how many users the request may name, and is told
+if the server refused it for its rate limit.  Single calls go before the chunks of a job, and those
+before the pages of a listing; within a class, first come, first served.  But every fourth slot
+goes to whoever has waited longest, so that no class starves.
+
+This module waits; `controller` decides, without waiting, when the next request may leave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import attrs
+
+from blockusers._tools.arguments import number
+from blockusers.pace.controller import AdaptiveController, Controller, FixedController
+from blockusers.pace.protocol import OnChange, PaceState, Priority, Slot
+from blockusers.pace.queue import Queue
+
+_SLOWEST: Final = 1e-6
+
+
+@attrs.define(eq=False, kw_only=True)
+class _GatedPace:
+    """Lets requests through in their order, when a controller says so."""
+
+    _clock: Callable[[], float] = attrs.field(default=time.monotonic, repr=False)
+    _sleep: Callable[[float], Awaitable[object]] = attrs.field(default=asyncio.sleep, repr=False)
+    listeners: set[OnChange] = attrs.field(factory=set[Any], init=False, repr=False)
+    """Who is told when the mode, the rate or the largest request changes."""
+    _controller: Controller = attrs.field(init=False, repr=False)
+    _queue: Queue = attrs.field(factory=Queue, init=False, repr=False)
+    _alarm: asyncio.Task[None] | None = attrs.field(default=None, init=False, repr=False)
+
+    @property
+    def state(self) -> PaceState:
+        """What the pace is doing."""
+        controller, now = self._controller, self._clock()
+        hold_for = max(0.0, controller.holds_until() - now)
+        return PaceState(
+            mode=controller.mode,
+            rate=controller.rate,
+            max_users=controller.max_users,
+            hold_until=now + hold_for if hold_for else None,
+            hold_for=hold_for,
+            in_flight=controller.in_flight,
+            admitted=controller.admitted,
+            rate_limited=controller.rate_limited,
+        )
+
+    @asynccontextmanager
+    async def slot(
+        self, priority: Priority = Priority.BULK, *, again: bool = False
+    ) -> AsyncGenerator[Slot]:
+        """Wait for leave to send one request."""
+        held_before = self._controller.held(self._clock())
+        slot = await self._enter(priority, again=again)
+        slot.held = self._controller.held(self._clock()) - held_before
+        try:
+            yield slot
+            if slot.was_admitted is None:
+                slot.admitted()
+        finally:
+            self._leave(slot)
+
+    async def _enter(self, priority: Priority, *, again: bool) -> Slot:
+        waiter: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+        self._queue.add(waiter, priority, again=again)
+        self._let_through()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            self._queue.discard(waiter)
+            if not waiter.cancelled():  # it was let through just before
+                self._controller.retract(waiter.result())
+            self._let_through()
+            raise
+
+    def _leave(self, slot: Slot) -> None:
+        before = self.state
+        self._controller.end(self._clock(), slot)
+        self._let_through()
+        now = self.state
+        if (before.mode, before.rate, before.max_users) != (now.mode, now.rate, now.max_users):
+            for listener in tuple(self.listeners):
+                listener(before, now)
+
+    def _let_through(self) -> None:
+        """Let those go who may go now, and set the alarm for the next."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        while self._queue:
+            now = self._clock()
+            wait = self._controller.wait(now)
+            if wait > 0:
+                if wait < float("inf"):
+                    self._alarm = asyncio.ensure_future(self._ring_after(wait))
+                return
+            waiter = self._queue.pop()
+            if not waiter.done():  # a cancelled one has not run yet
+                waiter.set_result(self._controller.start(now))
+
+    async def _ring_after(self, seconds: float) -> None:
+        await self._sleep(seconds)
+        self._alarm = None
+        self._let_through()
+
+
+@attrs.define(eq=False)
+class FixedPace(_GatedPace):
+    """A pace for those who know their limit: so many requests at once, so many per second.
+
+    It learns nothing, but where the server asks to wait, every request waits.
+
+    Args:
+        max_in_flight: Most requests at the same time.
+        per_second: Most requests that start per second; None spaces nothing.
+        clock: Returns the time in seconds.
+        sleep: Waits for seconds.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong.
+    """
+
+    max_in_flight: int = attrs.field(validator=number(whole=True, least=1))
+    per_second: float | None = attrs.field(
+        default=None, validator=number(least=_SLOWEST, optional=True)
+    )
+
+    adapts = False
+
+    def __attrs_post_init__(self) -> None:
+        self._controller = FixedController(self.max_in_flight, self.per_second)
+
+
+@attrs.define(eq=False)
+class AdaptivePace(_GatedPace):
+    """A pace that finds out the server's rate limit, and the largest request that it takes.
+
+    It starts with a few requests at once and sends more as they pass.  When the server refuses
+    one for its rate limit (130429), it waits until single requests pass again, measures what the
+    limit gives, and from then on spaces requests just below it; every refusal measures it anew.
+    If even single requests are refused until they name fewer users, requests stay that small.
+
+    Args:
+        max_in_flight: Most requests at the same time.
+        clock: Returns the time in seconds.
+        sleep: Waits for seconds.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong.
+    """
+
+    max_in_flight: int = attrs.field(default=16, validator=number(whole=True, least=1))
+
+    adapts = True
+
+    def __attrs_post_init__(self) -> None:
+        self._controller = AdaptiveController(self.max_in_flight)

@@ -1,0 +1,47 @@
+"""Decides who gets the next slot of a pace, of all that wait for one."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from typing import Final
+
+from blockusers.pace.protocol import Priority, Slot
+
+_FAIR: Final = 4
+"""Every so many slots one goes to whoever has waited longest."""
+
+
+class Queue:
+    """Who waits for a slot, and who goes next."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._granted = 0
+        # A line for each class, and before it one for those who are sent again; each waiter with
+        # a number that tells who came first.
+        self._lines: list[OrderedDict[asyncio.Future[Slot], int]] = [
+            OrderedDict() for _ in Priority for _ in (True, False)
+        ]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lines))
+
+    def add(self, waiter: asyncio.Future[Slot], priority: Priority, *, again: bool) -> None:
+        """Let *waiter* wait, behind those of its class."""
+        self._lines[2 * priority + (not again)][waiter] = next(self._numbers)
+
+    def discard(self, waiter: asyncio.Future[Slot]) -> None:
+        """Forget *waiter*, who waits no more."""
+        for line in self._lines:
+            line.pop(waiter, None)
+
+    def pop(self) -> asyncio.Future[Slot]:
+        """Return whose slot the next one is."""
+        self._granted += 1
+        lines = [line for line in self._lines if line]
+        is_fair = self._granted % _FAIR == 0
+        line = min(lines, key=lambda line: next(iter(line.values()))) if is_fair else lines[0]
+        waiter, _ = line.popitem(last=False)
+        return waiter

@@ -1,0 +1,65 @@
+"""Finds the largest request that the server takes; pure, as the controller that asks it is."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from blockusers.pace.protocol import LARGEST_REQUEST, Slot
+
+_SIZE_ACCURACY: Final = 1.25
+"""Sizes are tried until what was refused is no more than so many times what passed."""
+_SIZE_PATIENCE: Final = 20
+"""After so many requests a refused size is tried again; later, after twice as many each time."""
+
+
+class Sizes:
+    """Finds the largest request that the server takes.
+
+    All requests may be of the largest size until a lone one is refused that is larger than all
+    that ever passed.  Then sizes are halved until one passes, and from there larger ones are
+    tried, one request at a time: twice the size at first, then between what passed and what was
+    refused.  A refusal for the rate is mistaken for one of the size now and then, so what was
+    refused is tried again later.
+    """
+
+    def __init__(self) -> None:
+        self.limit = LARGEST_REQUEST
+        """Most users in a request now."""
+        self._passed = 0
+        self._too_large: float = math.inf
+        self._trying: int | None = None
+        self._patience = self._until_next_doubt = _SIZE_PATIENCE
+
+    def larger(self) -> int | None:
+        """Return a size above the limit to try with one request; None if there is none."""
+        if self._trying is not None or self.limit == LARGEST_REQUEST:
+            return None
+        if self._too_large > _SIZE_ACCURACY * self.limit:
+            between = (self.limit + min(self._too_large, 3 * self.limit)) / 2
+            self._trying = min(int(between), LARGEST_REQUEST)
+        return self._trying
+
+    def learn(self, slot: Slot, *, lone: bool) -> bool:
+        """Learn from an answer; return whether it tells about the size and not about the rate."""
+        tried = slot.max_users == self._trying
+        if tried:
+            self._trying = None
+        if slot.was_admitted:
+            self._admitted(slot.users)
+        elif slot.was_admitted is False and slot.users > self._passed:
+            if lone:
+                self.limit = max(self._passed, slot.users // 2, 1)
+            elif tried:
+                self._too_large = slot.users
+                return True
+        return False
+
+    def _admitted(self, users: int) -> None:
+        self._passed = max(self._passed, users)
+        self.limit = max(self.limit, users)
+        self._until_next_doubt -= 1
+        if users >= self._too_large or not self._until_next_doubt:
+            self._too_large = math.inf
+            self._patience *= 2
+            self._until_next_doubt = self._patience

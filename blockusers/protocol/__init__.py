@@ -1,0 +1,1 @@
+"""One request: builds and reads it (`wire`), sends it (`session`), tries it again (`retry`)."""

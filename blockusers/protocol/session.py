@@ -1,0 +1,399 @@
+"""Sends one HTTP request and returns the answer as it came; the only module with a socket.
+
+Nothing is interpreted here.  What this module guarantees:
+
+- one `send` is at most one request on the wire: aiohttp by itself would repeat a DELETE or GET
+  whose kept-alive connection is reset, so each `send` brings a middleware that lets one pass;
+- `request_timeout` covers everything, the function that returns the token included; aiohttp's own
+  timers are off, for two of them that run out in one turn of the event loop lose a cancellation;
+- the token goes to the account's `base_url` and nowhere else: no redirect, no session defaults,
+  no proxy for loopback;
+- aiohttp's errors, whose text holds headers and the signed URL, never leave this module, nor does
+  a traceback whose frames hold a secret;
+- no more of an answer is read, or decompressed, than its request allows;
+- what a borrowed session sets (headers, auth, cookies, timeout, middlewares, …) changes nothing,
+  apart from its connector and, with `trust_env`, the proxies of the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import inspect
+import re
+import urllib.request
+import zlib
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+import aiohttp
+import attrs
+from yarl import URL
+
+from blockusers import __version__
+from blockusers._tools.cancellation import no_foreign_cancellation
+from blockusers.protocol.wire import Reply, Request
+from blockusers.values.account import Account, Provider, check_token
+from blockusers.values.errors import (
+    BlockUsersError,
+    ClientClosed,
+    ConnectionFailed,
+    InvalidResponse,
+    RequestTimeout,
+    TokenUnavailable,
+    TransportError,
+)
+
+_USER_AGENT: Final = f"blockusers/{__version__}"
+_NO_TIMERS: Final = aiohttp.ClientTimeout(None, None, None, None)
+_SHORTEST_SECRET: Final = 16
+
+
+@attrs.define
+class _Progress:
+    """How far a request has come."""
+
+    lacks: Literal["access token", "connection", "answer"] = "access token"
+
+    @property
+    def sent(self) -> bool:
+        """Whether the request may have reached the server."""
+        return self.lacks == "answer"
+
+
+class Session:
+    """Sends requests of one account; an async context manager.
+
+    Args:
+        account: Where to, and with which token.
+        session: A session to borrow; it stays open. None makes one, and closes it.
+        request_timeout: Seconds from the call of the token function to the end of the answer.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        request_timeout: float = 30.0,
+    ) -> None:
+        self._account = account
+        self._borrowed = session
+        self._session: aiohttp.ClientSession | None = None
+        self._timeout = request_timeout
+        self._url = _url_of(account)
+        self._proxy: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests can be sent."""
+        return self._session is not None and not self._session.closed
+
+    @property
+    def url(self) -> str:
+        """Where requests go."""
+        return str(self._url)
+
+    async def open(self) -> None:
+        """Make the aiohttp session, or begin to use the borrowed one."""
+        if self._session is not None:
+            return
+        if self._borrowed is not None:
+            self._session = self._borrowed
+        else:
+            # Not `trust_env`: with that, aiohttp looks into ~/.netrc and the proxy settings
+            # anew in a thread for each request, and refuses to send a bearer token to a host
+            # that ~/.netrc names.
+            self._proxy = _proxy_for(self._url)
+            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+
+    async def close(self) -> None:
+        """Close the aiohttp session, unless it is a borrowed one."""
+        session, self._session = self._session, None
+        if session is not None and session is not self._borrowed:
+            await session.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def send(self, request: Request) -> Reply:
+        """Send *request* once.
+
+        Raises:
+            ConnectionFailed, RequestTimeout, InvalidResponse: No usable answer came.
+            TokenUnavailable: The function that returns the token failed; nothing was sent.
+            ClientClosed: The session is not open.
+        """
+        progress = _Progress()
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._send(request, progress)
+        except BlockUsersError as error:  # before TimeoutError, which some of them are
+            failure: BaseException = error
+        except TimeoutError:
+            what = f"no {progress.lacks} within {self._timeout:g} s; see request_timeout"
+            failure = RequestTimeout(what, progress.sent, "TimeoutError")
+        except asyncio.CancelledError as error:
+            error.sent = progress.sent  # type: ignore[attr-defined]  # as errors of ours tell it
+            failure = error
+        # Without the traceback so far: the locals of its frames hold the token.
+        failure.__context__ = None
+        raise failure.with_traceback(None)
+
+    async def _send(self, request: Request, progress: _Progress) -> Reply:
+        self._ready()
+        token = await self._token()
+        session = self._ready()  # it may have been closed meanwhile
+        progress.lacks = "answer"
+        query, secrets = dict(request.query), [token]
+        if self._account.app_secret is not None:
+            secrets.append(query.setdefault("appsecret_proof", self._proof(token)))
+        url, headers = self._url.with_query(query), self._headers(request, token)
+        try:
+            with no_foreign_cancellation():
+                reply = await self._exchange(session, request, url, headers, progress)
+        except InvalidResponse:
+            raise
+        except Exception as error:  # a borrowed session may run anybody's code
+            raise _translate(error, sent=progress.sent) from None
+        return attrs.evolve(reply, body=_without(secrets, reply.body))
+
+    def _ready(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            raise ClientClosed("the session is closed, or was never opened")
+        return self._session
+
+    async def _token(self) -> str:
+        source = self._account.access_token
+        if isinstance(source, str):
+            return source
+        try:
+            with no_foreign_cancellation():
+                token = source()
+                token = await token if inspect.isawaitable(token) else token
+        except aiohttp.ClientError as error:  # its text may hold other secrets
+            raise _token_unavailable(error, "") from None
+        except Exception as error:
+            raise _token_unavailable(error, str(error)) from error
+        try:
+            return check_token(token)
+        except (TypeError, ValueError) as error:  # its traceback holds the token
+            raise _token_unavailable(error, str(error)) from error.with_traceback(None)
+
+    def _proof(self, token: str) -> str:
+        # https://developers.facebook.com/docs/graph-api/guides/secure-requests
+        key = (self._account.app_secret or "").encode()
+        return hmac.new(key, token.encode(), hashlib.sha256).hexdigest()
+
+    def _headers(self, request: Request, token: str) -> dict[str, str]:
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            "User-Agent": _USER_AGENT,
+        }
+        if self._account.provider is Provider.DIALOG360:
+            headers["D360-API-KEY"] = token
+        else:
+            headers["Authorization"] = f"Bearer {token}"
+        if request.body is not None:
+            headers["Content-Type"] = "application/json"
+            headers["Content-Length"] = str(len(request.body))
+        return headers
+
+    async def _exchange(
+        self,
+        session: aiohttp.ClientSession,
+        request: Request,
+        url: URL,
+        headers: dict[str, str],
+        progress: _Progress,
+    ) -> Reply:
+        async with session.request(
+            request.method,
+            url,
+            data=request.body,
+            headers=_acceptable(session, headers),
+            timeout=_NO_TIMERS,
+            proxy=self._proxy,
+            allow_redirects=False,
+            raise_for_status=False,
+            auto_decompress=False,
+            middlewares=(_only_once(headers, request.body, progress),),
+        ) as response:
+            body = await _read(response, request.largest_reply)
+            return Reply(response.status, response.headers, body)
+
+
+def _token_unavailable(error: Exception, text: str) -> TokenUnavailable:
+    name = type(error).__name__
+    why = f"{text} ({name})" if text else name
+    message = f"the function that returns the access token failed: {why}"
+    return TokenUnavailable(message, sent=False, cause=name)
+
+
+def _url_of(account: Account) -> URL:
+    base = URL(account.base_url)
+    if account.provider is Provider.DIALOG360:
+        return base / "block_users"
+    return base / account.api_version / account.phone_number_id / "block_users"
+
+
+def _proxy_for(url: URL) -> str | None:
+    """Return the proxy that the environment names for *url*; never one for loopback."""
+    if _is_loopback(url.host or "") or urllib.request.proxy_bypass(url.host or ""):
+        return None
+    proxy = urllib.request.getproxies().get(url.scheme)
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _acceptable(session: aiohttp.ClientSession, headers: dict[str, str]) -> dict[str, str]:
+    """Leave the token to `_only_once` where aiohttp would refuse it.
+
+    It raises ValueError for an `Authorization` header beside credentials that the session, or
+    ~/.netrc through it, has for the host.
+    """
+    if session.auth is None and not session.trust_env:
+        return headers
+    return {name: value for name, value in headers.items() if name != "Authorization"}
+
+
+class _Body(aiohttp.BytesPayload):
+    """A request's body that notes when it is written, for only then was the request sent."""
+
+    def __init__(self, body: bytes, progress: _Progress) -> None:
+        super().__init__(body)
+        self._progress = progress
+
+    async def write_with_length(self, *arguments: Any) -> None:
+        self._progress.lacks = "answer"
+        await super().write_with_length(*arguments)
+
+
+def _only_once(
+    headers: dict[str, str], body: bytes | None, progress: _Progress
+) -> aiohttp.ClientMiddlewareType:
+    """Return a middleware that lets one request pass, with *headers* and no others."""
+    passed = False
+
+    async def middleware(
+        request: aiohttp.ClientRequest,
+        handler: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]],
+    ) -> aiohttp.ClientResponse:
+        nonlocal passed
+        if passed:
+            raise aiohttp.ServerDisconnectedError
+        passed = True
+        if body is not None:
+            progress.lacks = "connection"
+            request.update_body_from_data(_Body(body, progress))
+        request.headers.clear()
+        request.headers.update({"Host": request.url.host_port_subcomponent or ""} | headers)
+        return await handler(request)
+
+    return middleware
+
+
+async def _read(response: aiohttp.ClientResponse, largest: int) -> bytes:
+    """Return the body, which has at most *largest* bytes, compressed or not.
+
+    Raises:
+        InvalidResponse: It has more; the rest is not read, and the connection is closed.
+    """
+    chunks, size = [], 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > largest:
+            response.close()
+            raise _too_large(largest)
+        chunks.append(chunk)
+    return _decompressed(b"".join(chunks), response.headers.get("Content-Encoding", ""), largest)
+
+
+def _decompressed(body: bytes, encoding: str, largest: int) -> bytes:
+    # Not by aiohttp: several versions that are in use would make gigabytes of a few kilobytes.
+    if encoding.lower() not in {"gzip", "x-gzip"}:
+        return body  # nothing else was asked for, so it is read as no JSON
+    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        decompressed = decoder.decompress(body, largest + 1)
+    except zlib.error:
+        decompressed = b""
+    if len(decompressed) > largest:
+        raise _too_large(largest)
+    if not decoder.eof:
+        raise InvalidResponse("the answer cannot be decompressed")
+    return decompressed
+
+
+def _too_large(largest: int) -> InvalidResponse:
+    return InvalidResponse(
+        f"the answer is larger than {largest / 1024**2:.3g} MB; it was not read to its end"
+    )
+
+
+_UNSENT: Final = (
+    aiohttp.ClientConnectorError,  # refused, unreachable, DNS, TLS, the proxy
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,  # of the proxy
+    aiohttp.ServerFingerprintMismatch,
+)
+
+
+def _translate(error: Exception, *, sent: bool) -> TransportError:
+    """Return our error for one of aiohttp's, with nothing of its text."""
+    cause = type(error).__name__
+    number = getattr(error, "errno", None) or getattr(
+        getattr(error, "os_error", None), "errno", None
+    )
+    sent = sent and not isinstance(error, _UNSENT)
+    if isinstance(error, TimeoutError):
+        what = "no answer in time" if sent else "no connection in time"
+        return RequestTimeout(what, sent, cause, number)
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return ConnectionFailed(f"the proxy answered HTTP {error.status}", sent, cause, number)
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError):
+        return InvalidResponse(f"the answer cannot be decoded ({cause})", sent, cause, number)
+    what = "the connection broke" if sent else "no connection could be made"
+    return ConnectionFailed(f"{what} ({cause})", sent, cause, number)
+
+
+_ESCAPED: Final = re.compile(rb"\\(?:u00([2-7][0-9A-Fa-f])|.)", re.DOTALL)
+
+
+def _without(secrets: list[str], body: bytes) -> bytes:
+    """Redact the secrets: Meta repeats a token that it cannot parse in its error message."""
+    known = [secret.encode() for secret in secrets if len(secret) >= _SHORTEST_SECRET]
+    if b"\\" in body:
+        plain = _ESCAPED.sub(_unescaped, body)
+        body = plain if any(secret in plain for secret in known) else body
+    for secret in known:
+        body = body.replace(secret, b"[secret]")
+    return body
+
+
+def _unescaped(escaped: re.Match[bytes]) -> bytes:
+    """Return what a JSON escape stands for, if it can be in a token."""
+    if escaped[0] == b"\\/":
+        return b"/"
+    char = bytes.fromhex((escaped[1] or b"22").decode())
+    return escaped[0] if char in b'"\\' else char

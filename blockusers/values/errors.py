@@ -1,0 +1,206 @@
+"""The exceptions, one class for each way in which a caller would react.
+
+    BlockUsersError
+    ├── TransportError            no usable answer came
+    │   ├── ConnectionFailed          refused, reset, unreachable, TLS, DNS; a ConnectionError, too
+    │   ├── RequestTimeout            no answer within `request_timeout`; a TimeoutError, too
+    │   ├── InvalidResponse           an answer that the API does not give
+    │   └── TokenUnavailable          the function that returns the access token failed
+    ├── ApiError                  the server refused the whole request
+    │   ├── AuthenticationError       the token is missing, invalid or expired
+    │   ├── PermissionDenied          the token may not do this
+    │   ├── InvalidRequest            a parameter is wrong, or the phone number id unknown
+    │   ├── AccountRestricted         the business account is restricted or locked
+    │   ├── RateLimited               too many requests, or too many users in one
+    │   ├── BlocklistFull             64,000 users are blocked
+    │   ├── BlocklistChanged          the list changed while it was read
+    │   └── ServiceError              a transient error of Meta's
+    ├── Incomplete                a job ended early (in `blockusers.report`)
+    ├── SyncIncomplete            a sync ended early (in `blockusers.syncing`)
+    ├── PartialFailure            from `Report.raise_for_failures()` (in `blockusers.report`)
+    ├── UserFailed                from `Outcome.raise_for_failure()` (likewise)
+    ├── InvalidUser               a single call for what names nobody; a ValueError, too
+    ├── JobTimedOut               `timeout` of a job ran out; a TimeoutError, too
+    ├── TooManyRemovals           a sync would unblock too many (in `blockusers.syncing`)
+    ├── ClientClosed              the client was used before it was opened or after it was closed
+    └── QueueFull                 too many single calls wait
+
+A failure of some users is a value, a `Report`; an exception ends a whole call.  All of them can be
+pickled.  Their texts and fields show no token, and phone numbers in them are masked.
+
+`ConnectionFailed` and the two timeouts are `OSError`s for Python: an `except` for those that
+stands before one for `BlockUsersError` catches them.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+import attrs
+
+from blockusers.values.error_codes import Reaction, known
+from blockusers.values.masking import mask_all
+
+E = TypeVar("E", bound=Exception)
+
+
+class BlockUsersError(Exception):
+    """Base of every error that this library raises by itself, apart from wrong arguments."""
+
+
+@attrs.define(slots=False)
+class TransportError(BlockUsersError):
+    """No usable answer came."""
+
+    message: str = attrs.field(converter=mask_all)
+    """What happened."""
+    sent: bool = True
+    """Whether the request may have reached the server, and may take effect."""
+    cause: str = ""
+    """Class of the error underneath. The error itself is not kept: its text holds secrets."""
+    errno: int | None = None
+    """The operating system's error number."""
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ConnectionFailed(TransportError, ConnectionError):
+    """The connection could not be made, or broke."""
+
+
+class RequestTimeout(TransportError, TimeoutError):
+    """The answer did not come within the client's `request_timeout`."""
+
+
+class InvalidResponse(TransportError):
+    """The answer is not one that the API gives: HTML, broken JSON, wrong shapes, too large."""
+
+
+class TokenUnavailable(TransportError):
+    """The function that returns the access token failed, so nothing was sent.
+
+    What it raised is the `__cause__`.
+    """
+
+
+@attrs.define(slots=False)
+class ApiError(BlockUsersError):
+    """The server refused the whole request."""
+
+    message: str = attrs.field(converter=mask_all)
+    """Meta's words."""
+    code: int | None = None
+    """Meta's error code; None if the answer had none."""
+    subcode: int | None = None
+    """Meta's `error_subcode`."""
+    status: int | None = None
+    """The HTTP status; None if the error did not come with an answer of its own."""
+    details: str = attrs.field(default="", converter=mask_all)
+    """Meta's `error_data.details`."""
+    trace_id: str = ""
+    """Meta's `fbtrace_id`; their support asks for it."""
+    retry_after: float | None = None
+    """Seconds that the server asked to wait; None if it did not."""
+    sent: bool = True
+    """Whether the request was sent at all."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the request was definitely not applied."""
+        if not self.sent:
+            return True
+        code = known(self.code)
+        # How far a transient error came is unknown, whatever its code (`is_transient`).
+        return code is not None and code.refuses and not isinstance(self, ServiceError)
+
+    def __str__(self) -> str:
+        code = known(33 if self.subcode == 33 else self.code)
+        parts = [
+            ": ".join(filter(None, (self.message, self.details))),
+            f"code {self.code}" if self.code is not None else "",
+            f"HTTP {self.status}" if self.code is None and self.status else "",
+            f"trace {self.trace_id}" if self.trace_id else "",
+            code.advice if code else "",
+        ]
+        return mask_all("; ".join(filter(None, parts)))
+
+
+class AuthenticationError(ApiError):
+    """The access token is missing, invalid or expired."""
+
+
+class PermissionDenied(ApiError):
+    """The token may not do this."""
+
+
+class InvalidRequest(ApiError):
+    """The server does not take the request as it is; sending it again changes nothing."""
+
+
+class AccountRestricted(ApiError):
+    """The business account is restricted or locked."""
+
+
+class RateLimited(ApiError):
+    """Too many requests in a short time, or too many users in one."""
+
+
+class BlocklistFull(ApiError):
+    """The blocklist holds its 64,000 users."""
+
+
+class BlocklistChanged(ApiError):
+    """The blocklist changed while it was read."""
+
+
+class ServiceError(ApiError):
+    """A transient error of Meta's."""
+
+
+class ClientClosed(BlockUsersError):
+    """The client was used before it was opened or after it was closed."""
+
+
+class QueueFull(BlockUsersError):
+    """Too many single calls wait already."""
+
+
+class InvalidUser(BlockUsersError, ValueError):
+    """A single call was made for what names nobody, or would reach a stranger.
+
+    The message says how to fix it, and shows the input masked.
+    """
+
+
+class JobTimedOut(BlockUsersError, TimeoutError):
+    """The `timeout` of a job ran out."""
+
+
+def fresh(error: E) -> E:
+    """Return an equal error without a traceback, to be raised for one more caller.
+
+    Only ours are known to be made of their `args`; any other is returned as it is.
+    """
+    if not type(error).__module__.startswith("blockusers."):
+        return error
+    equal = type(error)(*error.args)
+    equal.__cause__ = error.__cause__
+    return equal
+
+
+ERROR_OF: Final[dict[Reaction, type[ApiError]]] = {
+    Reaction.FIX_TOKEN: AuthenticationError,
+    Reaction.GET_PERMISSION: PermissionDenied,
+    Reaction.FIX_REQUEST: InvalidRequest,
+    Reaction.ASK_META: AccountRestricted,
+    Reaction.SLOW_DOWN: RateLimited,
+    Reaction.STOP_BLOCKING: BlocklistFull,
+    Reaction.RESTART_LISTING: BlocklistChanged,
+    Reaction.RETRY: ServiceError,
+    # A whole request that "failed for some users" without saying for whom, or that is refused for
+    # a reason which belongs to one user, is one to look at.
+    Reaction.READ_LISTS: InvalidRequest,
+    Reaction.SKIP_USER: InvalidRequest,
+}
+"""The class of error that calls for each reaction."""
