@@ -14,7 +14,7 @@ from blockusers._tools.lazy import lazily
 
 if TYPE_CHECKING:
     from blockusers.client import Client
-    from blockusers.jobs.batch import OnSettled
+    from blockusers.jobs.notifier import OnSettled
     from blockusers.jobs.source import Users
     from blockusers.lists.sync import SyncIncomplete, SyncReport, TooManyRemovals
     from blockusers.observe.events import (
@@ -136,7 +136,7 @@ if not TYPE_CHECKING:
             "protocol.retry",
             "jobs.source",
             "lists.sync",
-            "jobs.batch",
+            "jobs.notifier",
             "client",
         ),
     )

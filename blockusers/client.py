@@ -12,8 +12,9 @@ import attrs
 
 from blockusers._tools.arguments import check_number
 from blockusers._tools.cancellation import Scopes
-from blockusers.jobs.batch import GRACE, Batcher, OnSettled
+from blockusers.jobs.batch import GRACE, Batcher
 from blockusers.jobs.coalesce import Coalescer
+from blockusers.jobs.notifier import OnSettled
 from blockusers.jobs.source import Users
 from blockusers.jobs.user_order import UserOrder
 from blockusers.lists.find import find

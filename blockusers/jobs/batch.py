@@ -1,18 +1,7 @@
 """Bulk jobs: cuts a list into chunks, sends them, and merges the answers into one report.
 
 One task reads the source, never further ahead than is sent, and a bounded number of workers sends
-chunks.  Each user of a job is in one of these states:
-
-| state | it waits for | next |
-| --- | --- | --- |
-| waiting | an earlier operation on the same user | ready |
-| ready | a full chunk, the end of the source, or (1) | in flight |
-| in flight | the answer; attempts and the waits between them included | final or to be retried |
-| to be retried | a pause after a 139103, then that nothing else is to do, or (1) | in flight |
-| final | | |
-
-(1) that somebody else waits for the user.  So a source that stalls holds nobody up, and the users
-to be retried share requests.
+chunks of users from an `Outbox`, whose docstring has the states of a user.
 
 A job that cannot go on is *drained*: no new request starts, those on the wire finish, and then
 `Incomplete` says for each user what became of it.  A job whose time is over, or whose client is
@@ -22,10 +11,9 @@ closed, is *aborted*: its requests on the wire are cancelled, too.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
@@ -33,16 +21,17 @@ import attrs
 
 from blockusers._tools.arguments import number
 from blockusers._tools.cancellation import Running, no_foreign_cancellation
+from blockusers.jobs.notifier import Notifier, OnSettled
+from blockusers.jobs.outbox import Outbox
 from blockusers.jobs.source import Source, Users
 from blockusers.jobs.state import JobState
 from blockusers.jobs.user_order import UserOrder
-from blockusers.observe.events import UsersSettled
 from blockusers.observe.observers import Observers
 from blockusers.pace.protocol import LARGEST_REQUEST, Pace, Priority, Slot
 from blockusers.protocol.retry import RetryPolicy
 from blockusers.values.columns import Verdicts
 from blockusers.values.errors import JobTimedOut, RateLimited
-from blockusers.values.outcome import Operation, Outcome, User
+from blockusers.values.outcome import Operation
 from blockusers.values.report import Incomplete, Report
 from blockusers.values.users import INTERNATIONAL, Identifiers, Reader
 
@@ -50,9 +39,6 @@ _LOG: Final = logging.getLogger("blockusers")
 
 Transact: TypeAlias = Callable[[Operation, Identifiers], Awaitable[Verdicts]]
 """Sends one request that names these users; returns a verdict for each, in their order."""
-
-OnSettled: TypeAlias = Callable[[tuple[Outcome, ...]], object]
-"""Called, and awaited if it is async, with outcomes as they become final; never twice at once."""
 
 GRACE: Final = 1.0
 """Seconds that a caller's own code (a source, an async `on_settled`) gets to end when the job is
@@ -131,7 +117,7 @@ class _Drained(Exception):
 
 
 class _Job:
-    """One run: its workers, what they wait for, and how they end."""
+    """One run: the reader, the workers, and how they end."""
 
     def __init__(
         self, settings: Batcher, state: JobState, source: Source, on_settled: OnSettled | None
@@ -139,22 +125,12 @@ class _Job:
         self._settings = settings
         self._state = state
         self._source = source
-        self._notifier = _Notifier(state, on_settled, settings.observers, self.drain)
+        self._outbox = Outbox(state, settings.order, settings.chunk_size)
+        self._notifier = Notifier(state, on_settled, settings.observers, self.drain)
         self._error: Exception | None = None
-        self._has_stopped = False
-        self.operation = state.operation
-        # Users by state; those in flight are in the chunk of some worker.
-        self._waiting: dict[str, int] = {}
-        self._ready: deque[int] = deque()
-        self._again: deque[int] = deque()  # ready, too, and need not wait for a full chunk
-        # Those whom somebody else waits for.
-        self._wanted: set[str] = set()
         self._chunks_in_flight = 0
-        self._users_read = 0
         self._retries = 0
         self._backing_off = False
-        # What the worker who waits for a chunk waits for, and what the reader does.
-        self._changed = asyncio.Event()
         self._users_needed = asyncio.Event()
         self._one_waits = asyncio.Lock()
         self._workers: set[asyncio.Task[None]] = set()
@@ -201,9 +177,11 @@ class _Job:
             async with asyncio.TaskGroup() as self._group:
                 self._start(self._work(), self._workers)
         finally:
-            self._stop(reading)
+            if not self._source.at_end:
+                reading.cancel()
+            self._outbox.close()
 
-    def _start(self, work: Any, *registers: set[asyncio.Task[None]]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None], *registers: set[asyncio.Task[None]]) -> None:
         task = self._group.create_task(work)
         for register in (self._tasks, *registers):
             register.add(task)
@@ -223,14 +201,6 @@ class _Job:
             task.cancel()
         self._notifier.end_within(GRACE)
 
-    def _stop(self, reading: asyncio.Future[None]) -> None:
-        """Draw nobody any more, and let others have the users whose outcome is not final."""
-        self._has_stopped = True
-        if not self._source.at_end:
-            reading.cancel()
-        unsettled = self._state.keys(self._state.unsettled)
-        self._settings.order.release(self, unsettled)
-
     async def _end(self, reading: asyncio.Future[None]) -> None:
         """Wait until the source is closed."""
         await asyncio.wait({reading}, timeout=GRACE)
@@ -241,88 +211,51 @@ class _Job:
         """Read the rest of a plain source, so that the report names who was not sent."""
         at_once, left = self._settings.reader.at_once, _READ_ON
         while self._source.is_plain and not self._source.at_end and left > 0:
-            await self._source.read(min(at_once, left), self._state.admit)
+            await self._source.read(min(at_once, left), self._outbox.add)
             left -= at_once
             await asyncio.sleep(0)
 
-    # ------------------------------------------------------------------ reading
+    # ------------------------------------------------------------------ what there is to send
 
     async def _read(self) -> None:
         """Read the source, when a worker needs users, all of it in this one task."""
-        size, at_once = self._settings.chunk_size, self._settings.reader.at_once
         try:
             while not self._source.at_end:
                 await self._users_needed.wait()
                 self._users_needed.clear()
-                missing = max(0, size - len(self._ready))
-                await self._source.read(min(missing, at_once), self._admit)
-                self._changed.set()
+                count = min(self._outbox.missing, self._settings.reader.at_once)
+                await self._source.read(count, self._outbox.add)
+                self._outbox.changed.set()
                 await asyncio.sleep(0)
         finally:
             await self._source.close()
-
-    def _admit(self, users: Sequence[User]) -> None:
-        self._users_read += len(users)
-        indexes = self._state.admit(users)
-        if self._has_stopped:  # a source that goes on although it was cancelled
-            return
-        keys = self._state.keys(indexes)
-        if waiting := self._settings.order.enqueue(self, keys):
-            index_of = dict(zip(keys, indexes, strict=True))
-            self._waiting.update({key: index_of.pop(key) for key in waiting})
-            indexes = list(index_of.values())
-        self._ready.extend(indexes)
-
-    # ------------------------------------------------------------------ who is to be sent
-
-    def granted(self, key: str) -> None:
-        """Hear that no earlier operation names this user any more."""
-        self._ready.append(self._waiting.pop(key))
-        self._changed.set()
-
-    def flush(self, key: str) -> None:
-        """Hear that somebody else waits for this user."""
-        self._wanted.add(key)
-        self._changed.set()
-
-    def _is_wanted(self, indexes: Iterable[int]) -> bool:
-        """Say whether somebody else waits for one of these users."""
-        return bool(self._wanted) and not self._wanted.isdisjoint(self._state.keys(indexes))
 
     async def _next_queue(self) -> deque[int] | None:
         """Wait for users to send, and return where they are; None is the end of the job."""
         async with self._one_waits:
             while not self.is_over():
-                if queue := self._sendable():
+                if queue := self._outbox.sendable(all_drawn=self._source.at_end):
                     self._users_needed.clear()
                     return queue
-                self._changed.clear()
+                self._outbox.changed.clear()
                 self._ask_for_more()
-                await self._changed.wait()
+                await self._outbox.changed.wait()
         return None
 
     def is_over(self) -> bool:
         """Say whether there is nothing more to send."""
         if self._error is not None:
             return True
-        left = self._ready or self._again or self._waiting or self._state.to_retry
-        return self._source.at_end and not left and not self._chunks_in_flight
-
-    def _sendable(self) -> deque[int] | None:
-        if self._again:
-            return self._again
-        is_full = len(self._ready) >= self._settings.chunk_size
-        may_go = is_full or self._source.at_end or self._is_wanted(self._ready)
-        return self._ready if may_go else None
+        return self._source.at_end and not self._outbox and not self._chunks_in_flight
 
     def _ask_for_more(self) -> None:
         """See to it that there will be something to send."""
         if not self._source.at_end:
             self._users_needed.set()
-        to_retry = self._state.to_retry
         may_have_stalled = self._source.at_end or not self._source.is_plain
         is_idle = may_have_stalled and not self._chunks_in_flight
-        if to_retry and not self._backing_off and (is_idle or self._is_wanted(to_retry)):
+        is_time = is_idle or self._outbox.is_retry_wanted
+        if self._state.to_retry and is_time and not self._backing_off:
             self._backing_off = True
             self._start(self._back_off())
 
@@ -331,29 +264,28 @@ class _Job:
 
         They go on waiting if the source turns out not to have stalled: there may be more of them.
         """
-        to_retry, read_before = self._state.to_retry, self._users_read
+        drawn_before = self._outbox.drawn
         await self._settings.retry.pause(self._retries + 1)
-        has_stalled = self._source.at_end or self._users_read == read_before
-        if self._is_wanted(to_retry) or (has_stalled and not self._chunks_in_flight):
+        has_stalled = self._source.at_end or self._outbox.drawn == drawn_before
+        if self._outbox.is_retry_wanted or (has_stalled and not self._chunks_in_flight):
             self._retries += 1
-            self._again.extend(to_retry)
-            to_retry.clear()
+            self._outbox.retry()
         self._backing_off = False
-        self._changed.set()
+        self._outbox.changed.set()
 
-    # ------------------------------------------------------------------ sending
+    # ------------------------------------------------------------------ sending it
 
     async def _work(self) -> None:
         try:
             while (queue := await self._next_queue()) is not None:
-                chunk = _cut(queue, self._settings.chunk_size)
+                chunk = self._outbox.cut(queue)
                 self._chunks_in_flight += 1
                 try:
                     self._hire()
                     await self._settle(chunk, queue)
                 finally:
                     self._chunks_in_flight -= 1
-                    self._changed.set()
+                    self._outbox.changed.set()
         except _Drained:
             pass
         except Exception as error:
@@ -361,16 +293,15 @@ class _Job:
 
     def _hire(self) -> None:
         """Start another worker, if there may be work for it."""
-        there_is_more = self._ready or self._again or not self._source.at_end
+        there_is_more = self._outbox.is_ready or not self._source.at_end
         if there_is_more and len(self._workers) < self._settings.pace.max_in_flight:
             self._start(self._work(), self._workers)
 
     async def _settle(self, chunk: list[int], queue: deque[int]) -> None:
         async def attempt(slot: Slot) -> None:
             if len(chunk) > slot.max_users:
-                queue.extendleft(reversed(chunk[slot.max_users :]))
+                self._outbox.put_back(chunk[slot.max_users :], queue)
                 del chunk[slot.max_users :]
-                self._changed.set()
             slot.users = len(chunk)
             try:
                 await self._send(chunk)
@@ -399,103 +330,8 @@ class _Job:
         except BaseException as error:
             self._on_the_wire.discard(asyncio.current_task())
             if self._state.unanswered(chunk, was_open, error):
-                self._settings.order.lost(self.operation, users.keys)
+                self._settings.order.lost(self._state.operation, users.keys)
             raise
-        settled = self._state.keys(self._state.answered(chunk, verdicts))
-        self._wanted.difference_update(settled)
-        self._settings.order.release(self, settled)
+        self._outbox.settle(self._state.answered(chunk, verdicts))
         if self._state.full is not None:
             self.drain(self._state.full)
-
-
-def _cut(queue: deque[int], size: int) -> list[int]:
-    return [queue.popleft() for _ in range(min(size, len(queue)))]
-
-
-class _Notifier:
-    """Reports outcomes to the caller as they become final, one call at a time.
-
-    The job goes on meanwhile: an async function may wait for single calls on users of the job.
-    """
-
-    def __init__(
-        self,
-        state: JobState,
-        on_settled: OnSettled | None,
-        observers: Observers,
-        on_error: Callable[[Exception], None],
-    ) -> None:
-        self._state = state
-        self._on_settled = on_settled
-        self._observers = observers
-        self._on_error = on_error
-        self._calling: asyncio.Future[object] | None = None
-        self._call_ended = asyncio.Event()
-
-    def announce(self) -> None:
-        """Report what is final, now or once the call before has ended."""
-        if self._calling is None:
-            try:
-                self._report()
-            except Exception as error:
-                self._fail(error)
-
-    def _report(self) -> None:
-        indexes = self._state.unreported.copy()
-        self._state.unreported.clear()
-        if indexes:
-            tally = self._state.tally(indexes)
-            self._observers.tell(UsersSettled(self._state.operation.value, tally))
-        if indexes and self._on_settled is not None:
-            with no_foreign_cancellation():
-                result = self._on_settled(self._state.outcomes.at(indexes))
-            if inspect.isawaitable(result):
-                self._calling = asyncio.ensure_future(result)
-                self._calling.add_done_callback(self._ended)
-
-    def _ended(self, calling: asyncio.Future[object]) -> None:
-        self._calling = None
-        self._call_ended.set()
-        if calling.cancelled():
-            self._fail(RuntimeError("on_settled was cancelled"))
-        elif isinstance(error := calling.exception(), Exception):
-            self._fail(error)
-        self.announce()
-
-    def _fail(self, error: Exception) -> None:
-        self._on_settled = None
-        self._on_error(error)
-
-    async def finish(self, *, within: float | None = None) -> None:
-        """Report all that is final, and wait until the last call has ended.
-
-        With *within* the job is cancelled: there is nobody left to tell an error but the log, and
-        a call that takes longer than so many seconds is cancelled.
-        """
-        if within is not None:
-            self._on_error = _log_error
-            self.end_within(within)
-        self.announce()
-        try:
-            while self._calling is not None:
-                self._call_ended.clear()
-                await self._call_ended.wait()
-        finally:
-            self._give_up()
-
-    def end_within(self, seconds: float) -> None:
-        """Cancel what is called then."""
-        asyncio.get_running_loop().call_later(seconds, self._give_up)
-
-    def _give_up(self) -> None:
-        self._on_settled = None
-        if self._calling is not None:
-            self._calling.remove_done_callback(self._ended)
-            self._calling.cancel()
-            self._calling = None
-            self._call_ended.set()
-
-
-def _log_error(error: Exception) -> None:
-    # Its text may hold anybody's number.
-    _LOG.warning("on_settled failed in a cancelled job: %s", type(error).__name__)

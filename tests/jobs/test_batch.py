@@ -29,7 +29,8 @@ from blockusers import (
     ServiceError,
     Status,
 )
-from blockusers.jobs.batch import Batcher, OnSettled
+from blockusers.jobs.batch import Batcher
+from blockusers.jobs.notifier import OnSettled
 from blockusers.jobs.source import Users
 from blockusers.pace.paces import FixedPace
 from blockusers.pace.protocol import Pace, Priority, Slot

@@ -1,0 +1,109 @@
+"""Reports outcomes to the caller's `on_settled`, as they become final."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from blockusers._tools.cancellation import no_foreign_cancellation
+from blockusers.jobs.state import JobState
+from blockusers.observe.events import UsersSettled
+from blockusers.observe.observers import Observers
+from blockusers.values.outcome import Outcome
+
+_LOG: Final = logging.getLogger("blockusers")
+
+OnSettled: TypeAlias = Callable[[tuple[Outcome, ...]], object]
+"""Called, and awaited if it is async, with outcomes as they become final; never twice at once."""
+
+
+class Notifier:
+    """Calls `on_settled` with what has become final, one call at a time.
+
+    The job goes on meanwhile: an async function may wait for single calls on users of the job.
+    """
+
+    def __init__(
+        self,
+        state: JobState,
+        on_settled: OnSettled | None,
+        observers: Observers,
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        self._state = state
+        self._on_settled = on_settled
+        self._observers = observers
+        self._on_error = on_error
+        self._calling: asyncio.Future[object] | None = None
+        self._call_ended = asyncio.Event()
+
+    def announce(self) -> None:
+        """Report what is final, now or once the call before has ended."""
+        if self._calling is None:
+            try:
+                self._report()
+            except Exception as error:
+                self._fail(error)
+
+    def _report(self) -> None:
+        indexes = self._state.unreported.copy()
+        self._state.unreported.clear()
+        if indexes:
+            tally = self._state.tally(indexes)
+            self._observers.tell(UsersSettled(self._state.operation.value, tally))
+        if indexes and self._on_settled is not None:
+            with no_foreign_cancellation():
+                result = self._on_settled(self._state.outcomes.at(indexes))
+            if inspect.isawaitable(result):
+                self._calling = asyncio.ensure_future(result)
+                self._calling.add_done_callback(self._ended)
+
+    def _ended(self, calling: asyncio.Future[object]) -> None:
+        self._calling = None
+        self._call_ended.set()
+        if calling.cancelled():
+            self._fail(RuntimeError("on_settled was cancelled"))
+        elif isinstance(error := calling.exception(), Exception):
+            self._fail(error)
+        self.announce()
+
+    def _fail(self, error: Exception) -> None:
+        self._on_settled = None
+        self._on_error(error)
+
+    async def finish(self, *, within: float | None = None) -> None:
+        """Report all that is final, and wait until the last call has ended.
+
+        With *within* the job is cancelled: there is nobody left to tell an error but the log, and
+        a call that takes longer than so many seconds is cancelled.
+        """
+        if within is not None:
+            self._on_error = _log_error
+            self.end_within(within)
+        self.announce()
+        try:
+            while self._calling is not None:
+                self._call_ended.clear()
+                await self._call_ended.wait()
+        finally:
+            self._give_up()
+
+    def end_within(self, seconds: float) -> None:
+        """Cancel what is called then."""
+        asyncio.get_running_loop().call_later(seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        self._on_settled = None
+        if self._calling is not None:
+            self._calling.remove_done_callback(self._ended)
+            self._calling.cancel()
+            self._calling = None
+            self._call_ended.set()
+
+
+def _log_error(error: Exception) -> None:
+    # Its text may hold anybody's number.
+    _LOG.warning("on_settled failed in a cancelled job: %s", type(error).__name__)

@@ -1,0 +1,122 @@
+"""Holds the users of a job that are still to be sent, and says which of them may be sent now.
+
+Each user of a job is in one of these states:
+
+| state | it waits for | next |
+| --- | --- | --- |
+| waiting | an earlier operation on the same user | ready |
+| ready | a full chunk, the end of the source, or (1) | in flight |
+| in flight | the answer; attempts and the waits between them included | final or to be retried |
+| to be retried | a pause after a 139103, then that nothing else is to do, or (1) | in flight |
+| final | | |
+
+(1) that somebody else waits for the user.  So a source that stalls holds nobody up, and the users
+to be retried share requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from blockusers.jobs.state import JobState
+from blockusers.jobs.user_order import UserOrder
+from blockusers.values.outcome import User
+
+
+class Outbox:
+    """The users of one job that are still to be sent, by their indexes in its state."""
+
+    def __init__(self, state: JobState, order: UserOrder, chunk_size: int) -> None:
+        self.operation = state.operation
+        self.changed = asyncio.Event()
+        """Set when other users may be sent than before."""
+        self.drawn = 0
+        """How many users came from the source so far."""
+        self._state = state
+        self._order = order
+        self._chunk_size = chunk_size
+        self._waiting: dict[str, int] = {}
+        self._ready: deque[int] = deque()
+        # Ready, too, but to be sent in chunks of their own, and without waiting for a full one.
+        self._again: deque[int] = deque()
+        self._wanted: set[str] = set()
+        self._is_closed = False
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting or self.is_ready or self._state.to_retry)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there are users that need not wait for another operation, or for a pause."""
+        return bool(self._ready or self._again)
+
+    @property
+    def missing(self) -> int:
+        """How many users are missing for a full chunk."""
+        return max(0, self._chunk_size - len(self._ready))
+
+    def add(self, users: Sequence[User]) -> None:
+        """Take users from the source, in the order of all operations on them."""
+        self.drawn += len(users)
+        indexes = self._state.admit(users)
+        if self._is_closed:  # a source that goes on although it was cancelled
+            return
+        keys = self._state.keys(indexes)
+        if waiting := self._order.enqueue(self, keys):
+            index_of = dict(zip(keys, indexes, strict=True))
+            self._waiting.update({key: index_of.pop(key) for key in waiting})
+            indexes = list(index_of.values())
+        self._ready.extend(indexes)
+
+    def granted(self, key: str) -> None:
+        """Hear that no earlier operation names this user any more."""
+        self._ready.append(self._waiting.pop(key))
+        self.changed.set()
+
+    def flush(self, key: str) -> None:
+        """Hear that somebody else waits for this user."""
+        self._wanted.add(key)
+        self.changed.set()
+
+    def sendable(self, *, all_drawn: bool) -> deque[int] | None:
+        """Return a queue from which a chunk may be sent now; None if there is none."""
+        if self._again:
+            return self._again
+        is_full = len(self._ready) >= self._chunk_size
+        may_go = is_full or (self._ready and all_drawn) or self._is_wanted(self._ready)
+        return self._ready if may_go else None
+
+    def cut(self, queue: deque[int]) -> list[int]:
+        """Take the next chunk from *queue*."""
+        return [queue.popleft() for _ in range(min(self._chunk_size, len(queue)))]
+
+    def put_back(self, chunk: Iterable[int], queue: deque[int]) -> None:
+        """Put what a request could not take back to where it came from."""
+        queue.extendleft(reversed([*chunk]))
+        self.changed.set()
+
+    @property
+    def is_retry_wanted(self) -> bool:
+        """Whether somebody else waits for a user that is to be retried."""
+        return self._is_wanted(self._state.to_retry)
+
+    def retry(self) -> None:
+        """Let those be sent that are to be retried."""
+        self._again.extend(self._state.to_retry)
+        self._state.to_retry.clear()
+
+    def settle(self, indexes: Iterable[int]) -> None:
+        """Let others have users whose outcome is final."""
+        keys = self._state.keys(indexes)
+        self._wanted.difference_update(keys)
+        self._order.release(self, keys)
+
+    def close(self) -> None:
+        """Let others have all users, and take no more."""
+        self._is_closed = True
+        self._order.release(self, self._state.keys(self._state.unsettled))
+
+    def _is_wanted(self, indexes: Iterable[int]) -> bool:
+        return bool(self._wanted) and not self._wanted.isdisjoint(self._state.keys(indexes))
