@@ -1,4 +1,4 @@
-"""The client: puts the layers together. What they do is in their own modules."""
+"""The client: its options and its methods; the work is done in the folders beside it."""
 
 from __future__ import annotations
 
@@ -49,20 +49,23 @@ class Client:
     Args:
         account: Which blocklist, and the right to change it.
         session: An `aiohttp.ClientSession` to borrow; it is not closed, and what it sets by
-            default (headers, auth, timeout, …) does not reach the requests. None makes one.
+            default (headers, auth, timeout, …) does not reach the requests. It uses a proxy of
+            the environment (`https_proxy`) only if it was made with `trust_env=True`; a session
+            of the client's own always does, except for loopback. None makes one.
         chunk_size: Most users in one request, 1 to 1,000.
-        request_timeout: Seconds for one request, from its start to the end of its answer.
+        request_timeout: Seconds for one request, from the call of a token function to the end of
+            the answer.
         retry: When to try again.
         pace: When requests may leave; None is a fresh `AdaptivePace`, which finds out the rate
             limit by itself. Clients of the same number in one process do well to share one.
         max_queued: Most calls of `block_one` and `unblock_one` that wait to be sent.
         drain_timeout: Seconds that such calls get to be answered when the client is closed.
         region: The two letters of a country (ISO 3166), such as `BR`: numbers are read as they
-            are written there, too, and what cannot be anybody's number is refused. Digits without
-            a `+` that may be a national number as well as one with its country code are refused;
-            so put a `+` before a WhatsApp id. Needs the extra `phone`, and 0.1 ms for each user.
-        observers: Functions that are told what the client does, event by event, beside the log
-            on `blockusers`; `blockusers.otel.OpenTelemetry()` is one.
+            are written there, too, and what cannot be anybody's number is rejected. So are digits
+            without a `+` that may be a national number as well as one with its country code: put
+            a `+` before a WhatsApp id. Needs the extra `phone`, and 0.1 ms for each user.
+        observers: Functions that are called with an `Event` for everything the client does,
+            beside the log on `blockusers`; `blockusers.otel.OpenTelemetry()` is one.
 
     Raises:
         TypeError, ValueError: An argument is wrong; the message begins with its name.

@@ -1,4 +1,4 @@
-"""Reads users from whatever a caller hands in, no further ahead than asked."""
+"""Reads users from an iterable or async iterable, no further ahead than asked."""
 
 from __future__ import annotations
 
