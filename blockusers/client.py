@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Iterable
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn, Self, TypeVar
 
 import aiohttp
 import attrs
 
 from blockusers._tools.arguments import check_number
-from blockusers._tools.cancellation import Scopes
-from blockusers.jobs.batch import GRACE, Batcher
+from blockusers._tools.cancellation import GRACE, Scopes
+from blockusers.jobs.batch import Batcher
 from blockusers.jobs.coalesce import Coalescer
 from blockusers.jobs.notifier import OnSettled
 from blockusers.jobs.source import Users
 from blockusers.jobs.user_order import UserOrder
-from blockusers.lists.find import find
+from blockusers.lists.find import find, read_wanted
 from blockusers.lists.pages import Paginator
 from blockusers.lists.sync import SyncReport, sync
 from blockusers.observe.logs import log
@@ -35,6 +35,8 @@ from blockusers.values.national import NationalReader
 from blockusers.values.outcome import Operation, Outcome, User
 from blockusers.values.report import Report
 from blockusers.values.users import INTERNATIONAL, Identifiers
+
+T = TypeVar("T")
 
 
 class Client:
@@ -126,7 +128,7 @@ class Client:
             reader=self._reader,
         )
         self._listings = Scopes()
-        self._paginator = Paginator(self._fetch, retry.pause)
+        self._paginator = Paginator(self._fetch, self._pause)
 
     @property
     def account(self) -> Account:
@@ -147,12 +149,15 @@ class Client:
             ClientClosed: It is open already, on another event loop.
         """
         self._check_loop()
+        if not self._opens_or_closes.locked():
+            self._opens_or_closes = asyncio.Lock()  # one belongs to the loop on which it was used
         async with self._opens_or_closes:
+            state = self._pace.state  # which an own pace may fail to tell, before anything is open
+            self._pace.listeners.add(self._observers.pace_changed)
             self._loop = asyncio.get_running_loop()
             await self._session.open()
             self._closing = False
-            self._observers.pace_changed(self._pace.state, self._pace.state)
-            self._pace.listeners.add(self._observers.pace_changed)
+            self._observers.pace_changed(state, state)
         return self
 
     async def close(self) -> None:
@@ -177,8 +182,8 @@ class Client:
                     both.create_task(self._coalescer.answered(drain_timeout))
                     both.create_task(self._batcher.ended(drain_timeout))
             finally:
-                self._pace.listeners.discard(self._observers.pace_changed)
                 await self._abort(error)
+                self._pace.listeners.discard(self._observers.pace_changed)
 
     async def _abort(self, error: Exception) -> None:
         self._coalescer.abort(error)
@@ -228,7 +233,8 @@ class Client:
                 if it is async; never twice at once, and the job goes on meanwhile. What it raises
                 ends the job.
             timeout: Seconds after which the job ends as `Incomplete`, whose `error` is a
-                `JobTimedOut`; None sets no limit.
+                `JobTimedOut`; None sets no limit. An async *on_settled* that is at work then gets
+                one more second.
 
         Returns:
             What became of each distinct user, in the order in which they were submitted.
@@ -367,7 +373,9 @@ class Client:
             InvalidResponse: The list does not end, or not where the server says that it does.
             BlockUsersError: A page could not be read.
         """
-        return await find(users, self.blocked(page_size=page_size), self._reader)
+        self._check_page_size(page_size)
+        wanted = await self._until_closed(read_wanted(users, self._reader))
+        return await find(wanted, self.blocked(page_size=page_size))
 
     async def sync(
         self, users: Users, *, dry_run: bool = False, max_removals: int | None = None
@@ -400,14 +408,14 @@ class Client:
         if max_removals is not None:
             check_number("max_removals", max_removals, whole=True)
         self._check_open()
+        wanted = await self._until_closed(read_wanted(users, self._reader))
         return await sync(
-            users,
+            wanted,
             snapshot=self.snapshot,
             block=self.block,
             unblock=self.unblock,
             dry_run=dry_run,
             max_removals=max_removals,
-            reader=self._reader,
         )
 
     async def _job(
@@ -442,7 +450,7 @@ class Client:
         if self._session.is_open and asyncio.get_running_loop() is not self._loop:
             raise ClientClosed(
                 "the client was opened on another event loop: make one for each loop (each"
-                " `asyncio.run` has its own, and so has each thread), or open it in here"
+                " `asyncio.run` has its own, and so has each thread), or close it there first"
             )
 
     async def _update(self, operation: Operation, users: Identifiers) -> Verdicts:
@@ -466,9 +474,18 @@ class Client:
                 "list", request, self._session.send, wire.read_page
             )
 
+        return await self._until_closed(
+            self._retry.run(attempt, self._pace, Priority.LISTING, on_retry)
+        )
+
+    async def _pause(self, attempt: int) -> None:
+        await self._until_closed(self._retry.pause(attempt))
+
+    async def _until_closed(self, work: Awaitable[T]) -> T:
+        """Await *work*, which reads the list or who is wanted, unless the client is closed."""
         async with self._listings.until_closed():
-            return await self._retry.run(attempt, self._pace, Priority.LISTING, on_retry)
-        raise ClientClosed("the client was closed before the page came")
+            return await work
+        raise ClientClosed("the client was closed before the list was read")
 
 
 def _check_type(name: str, value: object, *kinds: type) -> None:

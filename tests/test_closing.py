@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from itertools import count
 
 import pytest
@@ -12,8 +13,10 @@ from blockusers import (
     Account,
     Client,
     ClientClosed,
+    FixedPace,
     Incomplete,
     Outcome,
+    PaceState,
     RetryPolicy,
     Status,
 )
@@ -302,6 +305,94 @@ async def test_a_close_that_is_cancelled(sandbox: Sandbox) -> None:
     with pytest.raises(ClientClosed):
         await call
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("call", ["find", "sync"])
+async def test_while_users_are_read(sandbox: Sandbox, call: str) -> None:
+    """Closing ends what still reads the users that it was given."""
+
+    async def stalled() -> AsyncIterator[str]:
+        yield number(1)
+        await asyncio.sleep(3600)
+
+    client = await client_of(sandbox).open()
+    reading = asyncio.create_task(getattr(client, call)(stalled()))
+    await asyncio.sleep(0.01)
+    await client.close()
+
+    with pytest.raises(ClientClosed):
+        await asyncio.wait_for(reading, 5)
+    assert not sandbox.requests
+
+
+async def test_while_a_listing_waits_to_start_again(sandbox: Sandbox) -> None:
+    """Closing ends a listing that waits, for the list has changed under it."""
+    retry = RetryPolicy(wait_initial=100, wait_max=100, random=lambda: 1.0)
+    sandbox.glitch(glitches.answer(400, {"error": {"code": 139102}}), at=1)
+    client = await client_of(sandbox, retry=retry).open()
+    listing = asyncio.create_task(client.snapshot())
+    while not client.pace.state.admitted:
+        await asyncio.sleep(0.005)
+    await client.close()
+
+    with pytest.raises(ClientClosed):
+        await asyncio.wait_for(listing, 5)
+
+
+async def test_a_report_does_not_grow(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a source gives after its job has ended is in no report."""
+    monkeypatch.setattr("blockusers.jobs.batch.GRACE", 0.01)
+    let_go, gone = asyncio.Event(), asyncio.Event()
+
+    async def stubborn() -> AsyncIterator[str]:
+        yield number(1)
+        while not let_go.is_set():
+            with suppress(asyncio.CancelledError):
+                await let_go.wait()
+        yield number(2)
+        gone.set()
+
+    async with client_of(sandbox) as client:
+        with pytest.raises(Incomplete) as caught:
+            await client.block(stubborn(), timeout=0.01)
+        assert len(caught.value.report) == 1
+        let_go.set()
+        await asyncio.wait_for(gone.wait(), 5)
+
+    assert len(caught.value.report) == 1
+
+
+def test_on_one_loop_after_the_other(sandbox: Sandbox) -> None:
+    """A client that is closed while it is busy can be opened and closed on another event loop."""
+    sandbox.glitch(glitches.hang_before(), at=range(1, 10))
+    client = client_of(sandbox, drain_timeout=0.05)
+
+    async def use() -> None:
+        await client.open()
+        call = asyncio.create_task(client.block_one(number(1)))
+        await asyncio.sleep(0.01)
+        closing = [asyncio.create_task(client.close()) for _ in range(2)]
+        await asyncio.gather(*closing)
+        with pytest.raises(ClientClosed):
+            await call
+
+    for _ in range(2):
+        asyncio.run(use())
+
+
+async def test_an_open_that_fails(sandbox: Sandbox) -> None:
+    """A client that cannot be opened, for its pace fails, leaves no session behind."""
+
+    class Broken(FixedPace):
+        @property
+        def state(self) -> PaceState:
+            raise OSError("the store of the pace is away")
+
+    client = client_of(sandbox, pace=Broken(1))
+    with pytest.raises(OSError, match="the store"):
+        await client.open()
+    with pytest.raises(ClientClosed, match="not open"):
+        await client.block(numbers(1))
 
 
 async def test_listings_ask_for_no_more(sandbox: Sandbox) -> None:

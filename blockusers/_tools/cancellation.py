@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from typing import Any, Final
 
 
 @contextmanager
@@ -28,13 +28,17 @@ def no_foreign_cancellation() -> Iterator[None]:
         raise RuntimeError("something that was awaited was cancelled") from None
 
 
+GRACE: Final = 1.0
+"""Seconds that a caller's own code (a source, an async `on_settled`) gets to end once it is to."""
+
+
 class Running:
     """What is going on now, so that somebody can wait until it has ended."""
 
     def __init__(self) -> None:
         self._things: set[Any] = set()
+        # Of whom waits now; one of longer life would belong to one event loop.
         self._none = asyncio.Event()
-        self._none.set()
 
     def __iter__(self) -> Iterator[Any]:
         return iter(tuple(self._things))
@@ -43,7 +47,6 @@ class Running:
     def note(self, thing: object) -> Iterator[None]:
         """Take *thing* to be going on inside the block."""
         self._things.add(thing)
-        self._none.clear()
         try:
             yield
         finally:
@@ -53,7 +56,8 @@ class Running:
 
     async def ended(self, within: float) -> None:
         """Wait until nothing is going on, for at most so many seconds."""
-        if within > 0:
+        if self._things and within > 0:
+            self._none = asyncio.Event()
             with suppress(TimeoutError):
                 async with asyncio.timeout(within):
                     await self._none.wait()

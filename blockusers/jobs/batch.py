@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import attrs
 
 from blockusers._tools.arguments import number
-from blockusers._tools.cancellation import Running, no_foreign_cancellation
+from blockusers._tools.cancellation import GRACE, Running, no_foreign_cancellation
+from blockusers.jobs.attempt import Transact, send
 from blockusers.jobs.notifier import Notifier, OnSettled
 from blockusers.jobs.outbox import Outbox
 from blockusers.jobs.source import Source, Users
@@ -29,20 +31,12 @@ from blockusers.jobs.user_order import UserOrder
 from blockusers.observe.observers import Observers
 from blockusers.pace.protocol import LARGEST_REQUEST, Pace, Priority, Slot
 from blockusers.protocol.retry import RetryPolicy
-from blockusers.values.columns import Verdicts
 from blockusers.values.errors import JobTimedOut, RateLimited
 from blockusers.values.outcome import Operation
 from blockusers.values.report import Incomplete, Report
-from blockusers.values.users import INTERNATIONAL, Identifiers, Reader
+from blockusers.values.users import INTERNATIONAL, Reader
 
 _LOG: Final = logging.getLogger("blockusers")
-
-Transact: TypeAlias = Callable[[Operation, Identifiers], Awaitable[Verdicts]]
-"""Sends one request that names these users; returns a verdict for each, in their order."""
-
-GRACE: Final = 1.0
-"""Seconds that a caller's own code (a source, an async `on_settled`) gets to end when the job is
-cancelled or aborted."""
 
 _READ_ON: Final = 1_000_000
 """So many users of a plain iterable are read after an early end: it may be endless."""
@@ -92,9 +86,13 @@ class Batcher:
         with self._running.note(job):
             error = await job.run(time_limit)
         report = state.report(self.retry.clock() - started)
-        if error is not None:
-            raise Incomplete(report, error) from error
-        return report
+        match error:
+            case None:
+                return report
+            case Exception():
+                raise Incomplete(report, error) from error
+            case _:  # a caller's code may raise anything, such as what ends a test
+                raise error
 
     def drain(self, error: Exception) -> None:
         """End all jobs early, with *error*, as soon as their requests on the wire are answered."""
@@ -127,7 +125,8 @@ class _Job:
         self._source = source
         self._outbox = Outbox(state, settings.order, settings.chunk_size)
         self._notifier = Notifier(state, on_settled, settings.observers, self.drain)
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
+        self._reads_on_until = math.inf
         self._chunks_in_flight = 0
         self._retries = 0
         self._backing_off = False
@@ -141,9 +140,9 @@ class _Job:
 
     # ------------------------------------------------------------------ beginning and end
 
-    async def run(self, time_limit: float | None) -> Exception | None:
+    async def run(self, time_limit: float | None) -> BaseException | None:
         """Work off the source; return what ended the job early."""
-        reading = asyncio.ensure_future(self._read())
+        reading = asyncio.ensure_future(self._guard(self._read))
         with self._time_limit(time_limit):
             try:
                 await self._work_off(reading)
@@ -153,7 +152,7 @@ class _Job:
                 await self._notifier.finish()
             except asyncio.CancelledError:
                 self._state.conclude(only_open=True)
-                await self._notifier.finish(within=GRACE)
+                await self._notifier.finish_within(GRACE)
                 await self._end(reading)
                 raise
             finally:
@@ -175,19 +174,29 @@ class _Job:
     async def _work_off(self, reading: asyncio.Future[None]) -> None:
         try:
             async with asyncio.TaskGroup() as self._group:
-                self._start(self._work(), self._workers)
+                self._hire()
         finally:
             if not self._source.at_end:
                 reading.cancel()
             self._outbox.close()
 
-    def _start(self, work: Coroutine[Any, Any, None], *registers: set[asyncio.Task[None]]) -> None:
-        task = self._group.create_task(work)
-        for register in (self._tasks, *registers):
-            register.add(task)
-            task.add_done_callback(register.discard)
+    def _start(self, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        task = self._group.create_task(self._guard(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
-    def drain(self, error: Exception) -> None:
+    async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do *work*; what goes wrong in it ends the job."""
+        try:
+            with no_foreign_cancellation():
+                await work()
+        except (asyncio.CancelledError, _Drained):
+            pass
+        except BaseException as error:
+            self.drain(error)
+
+    def drain(self, error: BaseException) -> None:
         """Let nothing start any more: who has no request on the wire stops waiting for one."""
         if self._error is None:
             self._error = error
@@ -197,6 +206,7 @@ class _Job:
     def abort(self, error: Exception) -> None:
         """End now: cancel the requests on the wire, and soon the caller's code."""
         self._error = self._error or error
+        self._reads_on_until = asyncio.get_running_loop().time() + GRACE
         for task in self._tasks:
             task.cancel()
         self._notifier.end_within(GRACE)
@@ -208,12 +218,19 @@ class _Job:
             _LOG.warning("the source of users goes on although its job has ended")
 
     async def _read_on(self) -> None:
-        """Read the rest of a plain source, so that the report names who was not sent."""
-        at_once, left = self._settings.reader.at_once, _READ_ON
+        """Read the rest of a plain source, so that the report names who was not sent.
+
+        It may be endless, unless it has a length. So it is read so far only, and of a job that is
+        aborted, for so long.
+        """
+        loop, at_once = asyncio.get_running_loop(), self._settings.reader.at_once
+        left = math.inf if self._source.is_sized else _READ_ON
         while self._source.is_plain and not self._source.at_end and left > 0:
-            await self._source.read(min(at_once, left), self._outbox.add)
+            await self._source.read(int(min(at_once, left)), self._state.admit)
             left -= at_once
             await asyncio.sleep(0)
+            if loop.time() > self._reads_on_until and not self._source.is_sized:
+                return
 
     # ------------------------------------------------------------------ what there is to send
 
@@ -234,7 +251,10 @@ class _Job:
         """Wait for users to send, and return where they are; None is the end of the job."""
         async with self._one_waits:
             while not self.is_over():
-                if queue := self._outbox.sendable(all_drawn=self._source.at_end):
+                source = self._source
+                if queue := self._outbox.sendable(
+                    all_drawn=source.at_end, may_stall=not source.is_plain
+                ):
                     self._users_needed.clear()
                     return queue
                 self._outbox.changed.clear()
@@ -252,12 +272,13 @@ class _Job:
         """See to it that there will be something to send."""
         if not self._source.at_end:
             self._users_needed.set()
+        if not self._state.to_retry or self._backing_off:
+            return
         may_have_stalled = self._source.at_end or not self._source.is_plain
         is_idle = may_have_stalled and not self._chunks_in_flight
-        is_time = is_idle or self._outbox.is_retry_wanted
-        if self._state.to_retry and is_time and not self._backing_off:
+        if is_idle or self._outbox.is_retry_wanted or self._outbox.is_retry_full:
             self._backing_off = True
-            self._start(self._back_off())
+            self._start(self._back_off)
 
     async def _back_off(self) -> None:
         """Wait before those are sent again who failed for a transient reason.
@@ -267,7 +288,8 @@ class _Job:
         drawn_before = self._outbox.drawn
         await self._settings.retry.pause(self._retries + 1)
         has_stalled = self._source.at_end or self._outbox.drawn == drawn_before
-        if self._outbox.is_retry_wanted or (has_stalled and not self._chunks_in_flight):
+        is_idle = has_stalled and not self._chunks_in_flight
+        if is_idle or self._outbox.is_retry_wanted or self._outbox.is_retry_full:
             self._retries += 1
             self._outbox.retry()
         self._backing_off = False
@@ -276,32 +298,28 @@ class _Job:
     # ------------------------------------------------------------------ sending it
 
     async def _work(self) -> None:
-        try:
-            while (queue := await self._next_queue()) is not None:
-                chunk = self._outbox.cut(queue)
-                self._chunks_in_flight += 1
-                try:
-                    self._hire()
-                    await self._settle(chunk, queue)
-                finally:
-                    self._chunks_in_flight -= 1
-                    self._outbox.changed.set()
-        except _Drained:
-            pass
-        except Exception as error:
-            self.drain(error)
+        while (queue := await self._next_queue()) is not None:
+            chunk = self._outbox.cut(queue)
+            self._chunks_in_flight += 1
+            try:
+                self._hire()
+                await self._settle(chunk, queue)
+            finally:
+                self._chunks_in_flight -= 1
+                self._outbox.changed.set()
 
     def _hire(self) -> None:
         """Start another worker, if there may be work for it."""
         there_is_more = self._outbox.is_ready or not self._source.at_end
         if there_is_more and len(self._workers) < self._settings.pace.max_in_flight:
-            self._start(self._work(), self._workers)
+            self._workers.add(self._start(self._work))
 
     async def _settle(self, chunk: list[int], queue: deque[int]) -> None:
         async def attempt(slot: Slot) -> None:
-            if len(chunk) > slot.max_users:
-                self._outbox.put_back(chunk[slot.max_users :], queue)
-                del chunk[slot.max_users :]
+            most = max(1, slot.max_users)
+            if len(chunk) > most:
+                self._outbox.put_back(chunk[most:], queue)
+                del chunk[most:]
             slot.users = len(chunk)
             try:
                 await self._send(chunk)
@@ -321,17 +339,13 @@ class _Job:
             self._on_the_wire.discard(asyncio.current_task())
 
     async def _send(self, chunk: Sequence[int]) -> None:
-        users = self._state.named(chunk)
-        was_open = self._state.send(chunk)
-        self._on_the_wire.add(asyncio.current_task())
+        settings, worker = self._settings, asyncio.current_task()
+        self._on_the_wire.add(worker)
         try:
-            with no_foreign_cancellation():
-                verdicts = await self._settings.transact(self._state.operation, users)
-        except BaseException as error:
-            self._on_the_wire.discard(asyncio.current_task())
-            if self._state.unanswered(chunk, was_open, error):
-                self._settings.order.lost(self._state.operation, users.keys)
+            settled = await send(settings.transact, settings.order, self._state, chunk)
+        except BaseException:
+            self._on_the_wire.discard(worker)
             raise
-        self._outbox.settle(self._state.answered(chunk, verdicts))
+        self._outbox.settle(settled)
         if self._state.full is not None:
             self.drain(self._state.full)

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import attrs
 
-from blockusers._tools.cancellation import Running, no_foreign_cancellation
-from blockusers.jobs.batch import Transact
+from blockusers._tools.cancellation import Running
+from blockusers.jobs.attempt import Transact, send
 from blockusers.jobs.state import JobState, blocklist_full
 from blockusers.jobs.user_order import UserOrder
 from blockusers.observe.events import UsersSettled
@@ -61,7 +61,7 @@ class _Entry:
         for caller in self.waiting():
             caller.set_result(outcome)
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         for caller in self.waiting():
             caller.set_exception(fresh(error))
 
@@ -235,7 +235,7 @@ class _Request:
         except asyncio.CancelledError:
             self._fail(ClientClosed("the request was cancelled before its answer came"))
             raise
-        except Exception as error:
+        except BaseException as error:  # a caller's code may raise anything
             if not self.entries:  # no slot came, nor would it for the others
                 self._draw(self._coalescer.max_queued)
             self._fail(error)
@@ -259,29 +259,17 @@ class _Request:
         self._to_send = list(self._state.admit([entry.user for entry in self.entries]))
 
     async def _attempt(self, slot: Slot) -> None:
-        most = min(slot.max_users, self._coalescer.chunk_size)
+        most = max(1, min(slot.max_users, self._coalescer.chunk_size))
         if not self.entries:
             self._draw(most)
         chunk = self._to_send[:most]
         slot.users = len(chunk)
-        users = self._state.named(chunk)
-        was_open = self._state.send(chunk)
-        try:
-            with no_foreign_cancellation():
-                verdicts = await self._coalescer.transact(self._operation, users)
-        except BaseException as error:
-            if self._state.unanswered(chunk, was_open, error):
-                self._coalescer.order.lost(self._operation, users.keys)
-            raise
+        settled = await send(self._coalescer.transact, self._coalescer.order, self._state, chunk)
         del self._to_send[: len(chunk)]
-        self._settle(self._state.answered(chunk, verdicts))
+        self._settle(settled)
 
-    def _settle(self, indexes: Sequence[int], error: Exception | None = None) -> None:
+    def _settle(self, indexes: Sequence[int], error: BaseException | None = None) -> None:
         """Tell the callers what is final: the outcome, or *error* if there is none."""
-        if not indexes:
-            return
-        tally = self._state.tally(indexes)
-        self._coalescer.observers.tell(UsersSettled(self._operation.value, tally))
         for index, outcome in zip(indexes, self._state.outcomes.at(indexes), strict=True):
             entry = self.entries[index]
             if failure := error or blocklist_full(self._operation, outcome.faults):
@@ -289,7 +277,10 @@ class _Request:
             else:
                 entry.answer(outcome)
             self._coalescer.order.release(entry, [entry.key])
+        if indexes:
+            tally = self._state.tally(indexes)
+            self._coalescer.observers.tell(UsersSettled(self._operation.value, tally))
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         """Tell the callers of all whose outcome is not final, now that the request has ended."""
         self._settle(self._state.conclude(), error)

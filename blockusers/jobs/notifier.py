@@ -31,7 +31,7 @@ class Notifier:
         state: JobState,
         on_settled: OnSettled | None,
         observers: Observers,
-        on_error: Callable[[Exception], None],
+        on_error: Callable[[BaseException], None],
     ) -> None:
         self._state = state
         self._on_settled = on_settled
@@ -45,7 +45,7 @@ class Notifier:
         if self._calling is None:
             try:
                 self._report()
-            except Exception as error:
+            except BaseException as error:
                 self._fail(error)
 
     def _report(self) -> None:
@@ -66,23 +66,16 @@ class Notifier:
         self._call_ended.set()
         if calling.cancelled():
             self._fail(RuntimeError("on_settled was cancelled"))
-        elif isinstance(error := calling.exception(), Exception):
+        elif (error := calling.exception()) is not None:
             self._fail(error)
         self.announce()
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         self._on_settled = None
         self._on_error(error)
 
-    async def finish(self, *, within: float | None = None) -> None:
-        """Report all that is final, and wait until the last call has ended.
-
-        With *within* the job is cancelled: there is nobody left to tell an error but the log, and
-        a call that takes longer than so many seconds is cancelled.
-        """
-        if within is not None:
-            self._on_error = _log_error
-            self.end_within(within)
+    async def finish(self) -> None:
+        """Report all that is final, and wait until the last call has ended."""
         self.announce()
         try:
             while self._calling is not None:
@@ -91,8 +84,14 @@ class Notifier:
         finally:
             self._give_up()
 
+    async def finish_within(self, seconds: float) -> None:
+        """Do that for a job that is cancelled, where only the log is left to take an error."""
+        self._on_error = _log_error
+        self.end_within(seconds)
+        await self.finish()
+
     def end_within(self, seconds: float) -> None:
-        """Cancel what is called then."""
+        """Cancel a call that has not ended by then, and make no more."""
         asyncio.get_running_loop().call_later(seconds, self._give_up)
 
     def _give_up(self) -> None:
@@ -104,6 +103,6 @@ class Notifier:
             self._call_ended.set()
 
 
-def _log_error(error: Exception) -> None:
+def _log_error(error: BaseException) -> None:
     # Its text may hold anybody's number.
     _LOG.warning("on_settled failed in a cancelled job: %s", type(error).__name__)

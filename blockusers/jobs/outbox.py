@@ -41,6 +41,9 @@ class Outbox:
         self._ready: deque[int] = deque()
         # Ready, too, but to be sent in chunks of their own, and without waiting for a full one.
         self._again: deque[int] = deque()
+        # So many of the first that are ready were in a full chunk already, of which the request
+        # took fewer.
+        self._cut_off = 0
         self._wanted: set[str] = set()
         self._is_closed = False
 
@@ -59,10 +62,10 @@ class Outbox:
 
     def add(self, users: Sequence[User]) -> None:
         """Take users from the source, in the order of all operations on them."""
-        self.drawn += len(users)
-        indexes = self._state.admit(users)
         if self._is_closed:  # a source that goes on although it was cancelled
             return
+        self.drawn += len(users)
+        indexes = self._state.admit(users)
         keys = self._state.keys(indexes)
         if waiting := self._order.enqueue(self, keys):
             index_of = dict(zip(keys, indexes, strict=True))
@@ -80,27 +83,43 @@ class Outbox:
         self._wanted.add(key)
         self.changed.set()
 
-    def sendable(self, *, all_drawn: bool) -> deque[int] | None:
-        """Return a queue from which a chunk may be sent now; None if there is none."""
+    def sendable(self, *, all_drawn: bool, may_stall: bool) -> deque[int] | None:
+        """Return a queue from which a chunk may be sent now; None if there is none.
+
+        Args:
+            all_drawn: Whether the source is at its end.
+            may_stall: Whether it may make everybody wait for more users.
+        """
         if self._again:
             return self._again
         is_full = len(self._ready) >= self._chunk_size
-        may_go = is_full or (self._ready and all_drawn) or self._is_wanted(self._ready)
+        was_full = may_stall and self._cut_off > 0
+        may_go = is_full or was_full or (self._ready and all_drawn) or self._is_wanted(self._ready)
         return self._ready if may_go else None
 
     def cut(self, queue: deque[int]) -> list[int]:
         """Take the next chunk from *queue*."""
-        return [queue.popleft() for _ in range(min(self._chunk_size, len(queue)))]
+        count = min(self._chunk_size, len(queue))
+        if queue is self._ready:
+            self._cut_off = max(0, self._cut_off - count)
+        return [queue.popleft() for _ in range(count)]
 
-    def put_back(self, chunk: Iterable[int], queue: deque[int]) -> None:
+    def put_back(self, chunk: Sequence[int], queue: deque[int]) -> None:
         """Put what a request could not take back to where it came from."""
-        queue.extendleft(reversed([*chunk]))
+        if queue is self._ready:
+            self._cut_off += len(chunk)
+        queue.extendleft(reversed(chunk))
         self.changed.set()
 
     @property
     def is_retry_wanted(self) -> bool:
         """Whether somebody else waits for a user that is to be retried."""
         return self._is_wanted(self._state.to_retry)
+
+    @property
+    def is_retry_full(self) -> bool:
+        """Whether those that are to be retried make up a chunk."""
+        return len(self._state.to_retry) >= self._chunk_size
 
     def retry(self) -> None:
         """Let those be sent that are to be retried."""

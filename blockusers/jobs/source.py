@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+    Sized,
+)
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
@@ -31,7 +39,9 @@ class Source:
         """Whether there is nothing more to read."""
         self._iterator: Any = _iterate(users)
         self.is_plain = not isinstance(users, AsyncIterable)
-        """Whether it can be read to its end without waiting for anybody."""
+        """Whether it can be read without waiting for anybody."""
+        self.is_sized = isinstance(users, Sized)
+        """Whether it is known to have an end."""
 
     async def read(self, count: int, take: Callable[[Sequence[User]], object]) -> None:
         """Hand at most *count* users to *take*, fewer at the end; async ones one by one.
@@ -64,7 +74,8 @@ class Source:
         if close is None:
             return
         try:
-            await close()
+            with no_foreign_cancellation():
+                await close()
         except Exception as error:
             # Its text may hold anybody's number.
             _LOG.warning("the source of users failed to close: %s", type(error).__name__)

@@ -12,12 +12,9 @@ from blockusers.values.outcome import Fault, Outcome, Status, User, named_by, na
 from blockusers.values.users import INTERNATIONAL, Reader, same_person
 
 
-async def find(
-    users: Users, walk: AsyncGenerator[BlockedUser], reader: Reader = INTERNATIONAL
-) -> dict[User, BlockedUser]:
-    """Return those of *users*, as given, that *walk* comes upon, each with its entry."""
+async def find(wanted: Wanted, walk: AsyncGenerator[BlockedUser]) -> dict[User, BlockedUser]:
+    """Return those who are wanted, as given, that *walk* comes upon, each with its entry."""
     async with aclosing(walk):
-        wanted = await read_wanted(users, reader)
         found: dict[int, BlockedUser] = {}
         if wanted.distinct:
             async for entry in walk:
@@ -27,7 +24,7 @@ async def find(
         return {user: found[index] for user, index in wanted.inputs if index in found}
 
 
-async def read_wanted(users: Users, reader: Reader) -> Wanted:
+async def read_wanted(users: Users, reader: Reader = INTERNATIONAL) -> Wanted:
     """Read *users* to their end; what they raise is raised."""
     source, wanted = Source(users), Wanted(reader)
     try:

@@ -13,14 +13,12 @@ from typing import TypeAlias
 
 import attrs
 
-from blockusers.jobs.source import Users
-from blockusers.lists.find import Wanted, read_wanted
+from blockusers.lists.find import Wanted
 from blockusers.values.blocklist import BlockedUser
 from blockusers.values.errors import BlockUsersError
 from blockusers.values.masking import mask_all
 from blockusers.values.outcome import Operation, Outcome, Status, User
 from blockusers.values.report import Incomplete, PartialFailure, Report
-from blockusers.values.users import INTERNATIONAL, Reader
 
 
 @attrs.define(slots=False)
@@ -119,17 +117,15 @@ Job: TypeAlias = Callable[[Sequence[User]], Awaitable[Report]]
 
 
 async def sync(
-    users: Users,
+    wanted: Wanted,
     *,
     snapshot: Callable[[], Awaitable[tuple[BlockedUser, ...]]],
     block: Job,
     unblock: Job,
     dry_run: bool,
     max_removals: int | None,
-    reader: Reader = INTERNATIONAL,
 ) -> SyncReport:
-    """Make the blocklist equal to *users*; see `Client.sync`."""
-    wanted = await read_wanted(users, reader)
+    """Make the blocklist equal to the users wanted; see `Client.sync`."""
     if not wanted.distinct:
         raise ValueError(
             "users: names nobody, and an empty list would unblock everybody; if that is meant,"

@@ -7,6 +7,7 @@ An observer that fails hurts nothing but itself.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import itertools
 import logging
@@ -55,7 +56,7 @@ def not_of_a_job() -> None:
     _job.set(None)
 
 
-def _described(error: Exception) -> str:
+def _described(error: BaseException) -> str:
     """Return the class of *error*, its text with numbers masked, and the line that raised it."""
     text = f"{type(error).__name__}: {mask_all(written(error))}".removesuffix(": ")
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
@@ -93,7 +94,7 @@ class Observers:
         for observer in self._observers:
             try:
                 observer(event)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
                 # Not its traceback: the texts in that may hold anybody's number.
                 _LOG.warning("an observer failed: %s", _described(error))
 

@@ -27,7 +27,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypeVar
 
 import aiohttp
 import attrs
@@ -46,6 +46,8 @@ from blockusers.values.errors import (
     TokenUnavailable,
     TransportError,
 )
+
+T = TypeVar("T")
 
 _USER_AGENT: Final = f"blockusers/{__version__}"
 _NO_TIMERS: Final = aiohttp.ClientTimeout(None, None, None, None)
@@ -182,7 +184,7 @@ class Session:
         try:
             with no_foreign_cancellation():
                 token = source()
-                token = await token if inspect.isawaitable(token) else token
+                token = await _apart(token) if inspect.isawaitable(token) else token
         except aiohttp.ClientError as error:  # its text may hold other secrets
             raise _token_unavailable(error, "") from None
         except Exception as error:
@@ -236,9 +238,25 @@ class Session:
             return Reply(response.status, response.headers, body)
 
 
+async def _apart(work: Awaitable[T]) -> T:
+    """Await *work* in a task of its own, which is left behind if it does not end when cancelled."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task})
+    finally:
+        if not task.done():
+            task.cancel()
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())
+    return task.result()
+
+
+_QUERY: Final = re.compile(r"\?[^\s'\"]+")
+
+
 def _token_unavailable(error: Exception, text: str) -> TokenUnavailable:
     name = type(error).__name__
-    why = f"{text} ({name})" if text else name
+    # A URL of an identity provider may hold a client's secret in its query.
+    why = f"{_QUERY.sub('?…', text)} ({name})" if text else name
     message = f"the function that returns the access token failed: {why}"
     return TokenUnavailable(message, sent=False, cause=name)
 
@@ -395,5 +413,7 @@ def _unescaped(escaped: re.Match[bytes]) -> bytes:
     """Return what a JSON escape stands for, if it can be in a token."""
     if escaped[0] == b"\\/":
         return b"/"
-    char = bytes.fromhex((escaped[1] or b"22").decode())
+    if escaped[1] is None:
+        return escaped[0]
+    char = bytes.fromhex(escaped[1].decode())
     return escaped[0] if char in b'"\\' else char

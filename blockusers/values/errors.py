@@ -41,7 +41,7 @@ import attrs
 from blockusers.values.error_codes import Reaction, known
 from blockusers.values.masking import mask_all
 
-E = TypeVar("E", bound=Exception)
+E = TypeVar("E", bound=BaseException)
 
 
 class BlockUsersError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -833,3 +834,81 @@ async def test_logs_are_silent(caplog: pytest.LogCaptureFixture) -> None:
         await block(Server(), numbers(25))
 
     assert not caplog.records
+
+
+# --------------------------------------------------------------------------- a caller's own code
+
+
+class Stop(BaseException):
+    """Not an Exception, like what ends a test early."""
+
+
+@pytest.mark.parametrize("where", ["source", "async source", "on_settled", "async on_settled"])
+@pytest.mark.parametrize("error", [Stop(), asyncio.CancelledError()], ids=["Stop", "cancelled"])
+async def test_whatever_a_callers_code_raises(where: str, error: BaseException) -> None:
+    """Whatever a caller's code raises reaches the caller, and nothing hangs."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    async def fail_later(*_: object) -> None:
+        raise error
+
+    def source() -> Iterator[str]:
+        yield number(0)
+        raise error
+
+    async def async_source() -> AsyncIterator[str]:
+        yield number(0)
+        raise error
+
+    users: dict[str, Users] = {"source": source(), "async source": async_source()}
+    told: dict[str, OnSettled] = {"on_settled": fail, "async on_settled": fail_later}
+    async with asyncio.timeout(10):
+        with pytest.raises(Stop if isinstance(error, Stop) else Incomplete):
+            await block(Server(), users.get(where, numbers(30)), on_settled=told.get(where))
+
+
+async def test_a_pace_that_gives_no_room() -> None:
+    """A slot of an own pace for no user at all is one for one."""
+
+    class Empty(FixedPace):
+        @asynccontextmanager
+        async def slot(self, *arguments: object, **more: object) -> AsyncIterator[Slot]:
+            async with super().slot(*arguments, **more):
+                yield Slot(0)
+
+    server = Server()
+    assert (await block(server, numbers(3), gate=Empty(1))).summary() == "3 done"
+    assert [len(chunk) for chunk in server.asked] == [1, 1, 1]
+
+
+async def test_a_pause_that_fails() -> None:
+    """What the waiting before a retry raises ends the job like any other error."""
+
+    async def fail(_: float) -> None:
+        raise OSError
+
+    server = Server(lambda *_: {number(0)[1:]: failed(139103)})
+    batcher = Batcher(server.transact, retry=attrs.evolve(quick(), sleep=fail), pace=pace())
+    with pytest.raises(Incomplete) as caught:
+        await batcher.run(Operation.BLOCK, numbers(2))
+
+    assert isinstance(caught.value.error, OSError)
+    assert caught.value.report.summary() == "1 done, 1 failed"
+
+
+@pytest.mark.parametrize("sized", [True, False])
+async def test_reading_on_takes_no_longer_than_that(
+    sized: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a job that is aborted a list is read to its end, what may be endless for a while."""
+    monkeypatch.setattr("blockusers.jobs.batch.GRACE", 0.0)
+    server = Server(lambda *_: asyncio.sleep(3600))
+    batcher = Batcher(server.transact, retry=quick(), pace=pace(), chunk_size=10)
+    users: Users = numbers(5000) if sized else (number(n) for n in itertools.count())
+    with pytest.raises(Incomplete) as caught:
+        await batcher.run(Operation.BLOCK, users, time_limit=0.01)
+
+    report = caught.value.report
+    assert len(report) == 5000 if sized else 1000 <= len(report) < 1_000_000

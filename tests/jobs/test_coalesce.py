@@ -25,6 +25,8 @@ from blockusers import (
 from blockusers.jobs.batch import Batcher
 from blockusers.jobs.coalesce import Coalescer
 from blockusers.jobs.user_order import UserOrder
+from blockusers.observe.events import Event
+from blockusers.observe.observers import Observers
 from blockusers.pace.protocol import Pace
 from blockusers.values.columns import Verdict
 from tests.support import Clock, Server, number, numbers, pace, quick
@@ -314,6 +316,30 @@ async def test_an_error_of_unknown_kind_reaches_all_callers() -> None:
         errors = await asyncio.gather(*calls, return_exceptions=True)
 
     assert errors == [error] * 3
+
+
+@pytest.mark.parametrize("kind", [asyncio.CancelledError, BaseException])
+async def test_an_observer_that_raises_anything(kind: type[BaseException]) -> None:
+    """What is no Exception leaves nobody waiting either, and no user locked."""
+
+    def observe(event: Event) -> None:
+        if not events:
+            events.append(event)
+            raise kind
+
+    events: list[Event] = []
+    single = Coalescer(
+        Server().transact,
+        retry=quick(),
+        pace=pace(),
+        order=UserOrder(),
+        max_queued=9,
+        observers=Observers(observers=[observe]),
+    )
+    async with asyncio.timeout(10):
+        assert (await single.call(BLOCK, ANN)).ok
+        assert (await single.call(UNBLOCK, ANN)).ok
+    assert events
 
 
 @pytest.mark.parametrize("whole", [True, False])

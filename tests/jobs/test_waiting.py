@@ -124,6 +124,24 @@ async def test_put_back_for_a_smaller_slot() -> None:
     assert setting.server.blocked == {number(0)[1:], number(1)[1:]}
 
 
+async def test_cut_off_by_a_smaller_slot() -> None:
+    """Who was in a full chunk, of which the request took fewer, does not wait for another one."""
+
+    class Small(FixedPace):
+        @asynccontextmanager
+        async def slot(self, *arguments: Any, **more: Any) -> AsyncIterator[Any]:
+            async with super().slot(*arguments, **more) as slot:
+                slot.max_users = 2
+                yield slot
+
+    setting = Setting(Server(), pace=Small(1), chunk_size=5)
+    async with setting.stalled(numbers(5)):
+        while len(setting.server.blocked) < 5:
+            await asyncio.sleep(0)
+
+    assert [len(keys) for keys in setting.server.asked] == [2, 2, 1]
+
+
 async def test_retried_when_the_source_has_stalled() -> None:
     """Who failed with 139103 does not wait for a source that has stalled, though nobody asks."""
     server = Server(lambda count, keys: {keys[0]: FLAKY} if count == 1 else None)
@@ -137,18 +155,28 @@ async def test_retried_when_the_source_has_stalled() -> None:
 
 async def test_retries_share_a_request() -> None:
     """While the source goes on, those who failed with 139103 wait for each other."""
-    server = Server(lambda count, keys: {keys[0]: FLAKY} if count <= 5 else None)
-    setting = Setting(server, chunk_size=2, pace=pace(1))
+    server = Server(lambda count, keys: {keys[0]: FLAKY} if count <= 3 else None)
+    setting = Setting(server, chunk_size=4, pace=pace(1))
+    report = await setting.jobs.run(BLOCK, prompt(20))
 
-    async def prompt() -> AsyncIterator[str]:
-        for name in numbers(10):
-            await asyncio.sleep(0)
-            yield name
+    assert report.summary() == "20 done"
+    assert [len(keys) for keys in server.asked] == [4, 4, 4, 4, 4, 3]
 
-    report = await setting.jobs.run(BLOCK, prompt())
 
-    assert report.summary() == "10 done"
-    assert [len(keys) for keys in server.asked] == [2, 2, 2, 2, 2, 2, 2, 1]
+async def test_retries_do_not_wait_for_an_endless_source() -> None:
+    """Those who failed with 139103 are sent again as soon as they fill a request of their own."""
+    server = Server(lambda count, keys: {keys[0]: FLAKY} if count <= 4 else None)
+    setting = Setting(server, chunk_size=4, pace=pace(1))
+    await setting.jobs.run(BLOCK, prompt(400))
+
+    again = [tuple(key) for key in server.asked[:4]]
+    assert server.asked.index(tuple(keys[0] for keys in again)) < 20
+
+
+async def prompt(count: int) -> AsyncIterator[str]:
+    for name in numbers(count):
+        await asyncio.sleep(0)
+        yield name
 
 
 async def test_a_source_that_awaits_such_a_call() -> None:

@@ -25,6 +25,7 @@ from blockusers import (
     SyncReport,
     TooManyRemovals,
 )
+from blockusers.lists.find import read_wanted
 from blockusers.lists.sync import carry_out, sync
 from blockusers.sandbox import Rules, Sandbox, glitches
 from blockusers.values.outcome import User
@@ -148,7 +149,7 @@ async def plan_for(users: Sequence[User], listed: Sequence[BlockedUser]) -> Sync
         return tuple(listed)
 
     return await sync(
-        users,
+        await read_wanted(users),
         snapshot=snapshot,
         block=nothing_done,
         unblock=nothing_done,
@@ -352,7 +353,7 @@ async def test_any_two_lists(wanted: set[str], listed: set[str]) -> None:
             return Report("unblock", ())  # type: ignore[arg-type]
 
         return await sync(
-            sorted(wanted),
+            await read_wanted(sorted(wanted)),
             snapshot=snapshot,
             block=block,
             unblock=unblock,

@@ -12,7 +12,7 @@ import time
 import traceback
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -648,6 +648,40 @@ async def test_the_time_covers_the_token_function() -> None:
             await session.send(BLOCK_ONE)
 
     assert not caught.value.sent
+
+
+async def test_a_token_function_that_is_not_to_be_cancelled() -> None:
+    """One that goes on although its time is over is left behind; the request has its time."""
+    let_go = asyncio.Event()
+
+    async def stubborn() -> str:
+        while not let_go.is_set():
+            with suppress(asyncio.CancelledError):
+                await let_go.wait()
+        return TOKEN
+
+    async with Session(Account(PHONE_NUMBER_ID, stubborn), request_timeout=0.01) as session:
+        with pytest.raises(RequestTimeout, match="no access token"):
+            await session.send(BLOCK_ONE)
+    let_go.set()
+
+
+async def test_the_text_of_a_token_function_without_queries() -> None:
+    """What a token function complains of is told, but for the queries of URLs, which hold secrets.
+
+    Its own error, as the cause, is left as it is.
+    """
+    error = OSError("503 for 'https://id.example/token?client_secret=hush&x=1' from vault")
+
+    async def fail() -> str:
+        raise error
+
+    async with Session(Account(PHONE_NUMBER_ID, fail)) as session:
+        with pytest.raises(TokenUnavailable) as caught:
+            await session.send(BLOCK_ONE)
+
+    assert "503 for 'https://id.example/token?…' from vault (OSError)" in str(caught.value)
+    assert caught.value.__cause__ is error
 
 
 @pytest.mark.parametrize("ours_first", [True, False])
