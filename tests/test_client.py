@@ -329,6 +329,27 @@ async def test_token_function_that_fails_once(sandbox: Sandbox) -> None:
         assert (await client.block(numbers(1))).summary() == "1 done"
 
 
+async def test_token_function_that_raises_no_exception(sandbox: Sandbox) -> None:
+    """What is no Exception reaches the caller; nothing was sent, so nobody waits for it."""
+
+    class Stop(BaseException):
+        pass
+
+    async def token() -> str:
+        if not stopped:
+            stopped.append(True)
+            raise Stop
+        return str(sandbox.credentials["access_token"])
+
+    stopped: list[bool] = []
+    account = Account(**(sandbox.credentials | {"access_token": token}))
+    async with client_of(sandbox, account=account, request_timeout=60) as client:
+        with pytest.raises(Stop):
+            await client.block_one(number(1))
+        async with asyncio.timeout(10):
+            assert (await client.unblock_one(number(1))).ok
+
+
 async def test_token_function_that_goes_on_failing(sandbox: Sandbox) -> None:
     """If it fails each time the job ends, says what the function said, and nothing was sent."""
 

@@ -147,7 +147,7 @@ class Session:
         except TimeoutError:
             what = f"no {progress.lacks} within {self._timeout:g} s; see request_timeout"
             failure = RequestTimeout(what, progress.sent, "TimeoutError")
-        except asyncio.CancelledError as error:
+        except BaseException as error:  # a cancellation, or what a caller's code may raise
             error.sent = progress.sent  # type: ignore[attr-defined]  # as errors of ours tell it
             failure = error
         # Without the traceback so far: the locals of its frames hold the token.
