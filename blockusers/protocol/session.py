@@ -243,10 +243,11 @@ async def _apart(work: Awaitable[T]) -> T:
     task = asyncio.ensure_future(work)
     try:
         await asyncio.wait({task})
-    finally:
-        if not task.done():
-            task.cancel()
-            task.add_done_callback(lambda task: task.cancelled() or task.exception())
+    except asyncio.CancelledError:
+        task.cancel()
+        # asyncio would complain of an error that nobody looked at.
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        raise
     return task.result()
 
 

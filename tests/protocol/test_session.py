@@ -666,6 +666,26 @@ async def test_a_token_function_that_is_not_to_be_cancelled() -> None:
     let_go.set()
 
 
+async def test_a_token_function_that_fails_as_its_time_runs_out() -> None:
+    """An error of one that was given up is nobody's, and asyncio does not complain of it."""
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda *args: complaints.append(args))
+
+    async def fail() -> str:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise OSError
+
+    async with Session(Account(PHONE_NUMBER_ID, fail), request_timeout=0.01) as session:
+        with pytest.raises(RequestTimeout):
+            await session.send(BLOCK_ONE)
+    await asyncio.sleep(0)
+    gc.collect()
+
+    assert complaints == []
+
+
 async def test_the_text_of_a_token_function_without_queries() -> None:
     """What a token function complains of is told, but for the queries of URLs, which hold secrets.
 
