@@ -39,6 +39,8 @@ from blockusers.values.users import INTERNATIONAL, Identifiers
 class Client:
     """Blocks, unblocks and lists the people who may not write to a business number.
 
+    Use it as an async context manager::
+
         async with Client(Account(phone_number_id, access_token)) as client:
             report = await client.block(numbers)
 
@@ -57,8 +59,8 @@ class Client:
         max_queued: Most calls of `block_one` and `unblock_one` that wait to be sent.
         drain_timeout: Seconds that such calls get to be answered when the client is closed.
         region: The two letters of a country (ISO 3166), such as `BR`: numbers are read as they
-            are written there, too, and what cannot be anybody's number is refused. Digits without
-            a `+` that may be a national number as well as one with its country code are refused;
+            are written there, too, and what cannot be anybody's number is rejected. Digits without
+            a `+` that may be a national number as well as one with its country code are rejected;
             so put a `+` before a WhatsApp id. Needs the extra `phone`, and 0.1 ms for each user.
         observers: Functions that are told what the client does, event by event, beside the log
             on `blockusers`; `blockusers.otel.OpenTelemetry()` is one.
@@ -264,7 +266,7 @@ class Client:
             user: A phone number, WhatsApp id, BSUID, outcome or blocked user.
 
         Returns:
-            What became of the user. It may have failed: `raise_for_failure()` raises then.
+            What became of the user. It may have failed; `raise_for_failure()` raises then.
 
         Raises:
             InvalidUser: *user* names nobody, or would reach a stranger.

@@ -1,4 +1,4 @@
-"""Reads users from whatever a caller hands in, no further ahead than asked."""
+"""Reads users from a caller's iterable or async iterable, no further ahead than asked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from blockusers.values.report import Report
 _LOG: Final = logging.getLogger("blockusers")
 
 Users: TypeAlias = Iterable[User] | AsyncIterable[User]
-"""Whom a job is about: any iterable or async iterable of users, but no `Report` and no `str`."""
+"""Any iterable or async iterable of users; but neither a `Report` nor a `str`."""
 
 
 class Source:
