@@ -54,7 +54,7 @@ def _error(code: Code) -> str:
 def error_tree() -> str:
     """Return the tree of exceptions."""
     tree = [line for line in _docs(errors).splitlines() if line.startswith("    ")]
-    return "\n".join(["```text", *(line[4:] for line in tree), "```"])
+    return "\n".join(["```none", *(line[4:] for line in tree), "```"])
 
 
 def magic_numbers() -> str:
@@ -74,8 +74,8 @@ def metrics() -> str:
 
 def command_line() -> str:
     """Return what `--help` prints, for the program and for each command."""
-    parts = [f"```text\n{help_of()}\n```"]
-    parts += [f"## {name}\n\n```text\n{help_of(name)}\n```" for name in COMMANDS]
+    parts = [f"```none\n{help_of()}\n```"]
+    parts += [f"## {name}\n\n```none\n{help_of(name)}\n```" for name in COMMANDS]
     return "\n\n".join(parts)
 
 
