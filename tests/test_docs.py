@@ -183,6 +183,16 @@ def test_every_option_exists() -> None:
 # --------------------------------------------------------------------------- links
 
 
+def test_where_is_what() -> None:
+    """The README names every folder of the package."""
+    folders = {path.parent.name for path in (ROOT / "blockusers").glob("*/__init__.py")} - {
+        "_tools"
+    }
+    named = set(re.findall(r"\]\(blockusers/(\w+)\)", TEXTS["README.md"]))
+
+    assert named == folders
+
+
 def test_links() -> None:
     """A link to another file leads somewhere, also where the Markdown is read on its own."""
     links = [
