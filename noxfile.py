@@ -9,7 +9,7 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "typing", "tests", "lowest", "neighbours", "wheel"]
+nox.options.sessions = ["lint", "typing", "tests", "lowest", "neighbours", "wheel", "docs"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
@@ -97,6 +97,14 @@ def wheel(session: nox.Session) -> None:
     with session.chdir(folder):
         session.run("blockusers", "demo")
         session.run("python", "-m", "blockusers", "--version")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning, such as of a link that leads nowhere, is an error."""
+    session.install("-e", ALL_EXTRAS, *group("docs"))
+    target = ("docs", "docs/_build/html")
+    session.run("sphinx-build", "-W", "--keep-going", "-n", "-q", "-E", *target)
 
 
 @nox.session(default=False)

@@ -2,7 +2,7 @@
 
 The server is a token bucket, or counts requests in fixed windows; a request takes half its round
 trip to get there.  The job has a number of requests to get through, each as often as it takes.
-Whatever has `wait`, `start` and `end` can pace it, as `blockusers.controller` does.
+Whatever has `wait`, `start` and `end` can pace it, as `blockusers.pace.controller` does.
 """
 
 from __future__ import annotations

@@ -42,6 +42,8 @@ T = TypeVar("T")
 class Client:
     """Blocks, unblocks and lists the people who may not write to a business number.
 
+    Use it as an async context manager::
+
         async with Client(Account(phone_number_id, access_token)) as client:
             report = await client.block(numbers)
 
@@ -274,7 +276,7 @@ class Client:
             user: A phone number, WhatsApp id, BSUID, outcome or blocked user.
 
         Returns:
-            What became of the user. It may have failed: `raise_for_failure()` raises then.
+            What became of the user. It may have failed; `raise_for_failure()` raises then.
 
         Raises:
             InvalidUser: *user* names nobody, or would reach a stranger.

@@ -287,9 +287,10 @@ async def test_nightly(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_without_it(sandbox: Sandbox) -> None:
-    """The README's table of what goes wrong without the library is what the example prints."""
+    """The documentation's table of what goes wrong without it is what the example prints."""
     async with running(sandbox, "without_it.py") as process:
         output, _ = await process.communicate()
 
-    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
-    assert f"<!-- without it -->\n{output.decode()}<!-- end -->" in readme
+    page = EXAMPLES.parent / "docs" / "explanation" / "comparison.md"
+    table = f"<!-- without it -->\n{output.decode()}<!-- end -->"
+    assert table in page.read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
-"""The sweep: every fault rehearsed, and the books balanced after each.
+"""The sweep: every fault rehearsed, and the report compared with the server after each.
 
-What it finds is the table in the README's section on reliability; `python -m tests.test_faults`
-writes it there.
+What it finds is the table in `docs/explanation/faults.md`; `python -m tests.test_faults` writes it
+there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from blockusers import (
 from blockusers.sandbox import Glitch, Rules, Sandbox, glitches
 from tests.support import quick
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent / "docs" / "explanation" / "faults.md"
 TABLE_STARTS, TABLE_ENDS = "<!-- faults -->\n", "<!-- end of faults -->"
 HANGS = {"no answer, without an effect", "no answer, after the effect"}
 
@@ -38,7 +38,7 @@ connections = pytest.mark.parametrize("keep_alive", [True, False], ids=["kept", 
 
 
 PLAYED: dict[tuple[object, ...], Rehearsal] = {}
-"""What was rehearsed already: the README's table shows the same runs."""
+"""What was rehearsed already: the documentation's table shows the same runs."""
 
 
 async def sometimes(fault: str, operation: Operation = Operation.BLOCK) -> Rehearsal:
@@ -272,7 +272,7 @@ async def test_nothing_is_left() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-# --------------------------------------------------------------------------- the README's table
+# --------------------------------------------------------------------------- the table
 
 
 def named(fault: Glitch, played: Rehearsal) -> str:
@@ -295,17 +295,17 @@ async def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-async def test_readme_table() -> None:
-    """The table of faults and outcomes in the README is what the sweep finds."""
-    text = README.read_text(encoding="utf-8")
+async def test_table() -> None:
+    """The table of faults and outcomes in the documentation is what the sweep finds."""
+    text = PAGE.read_text(encoding="utf-8")
 
     assert await table() == text.partition(TABLE_STARTS)[2].partition(TABLE_ENDS)[0]
 
 
 def write_table() -> None:
-    head, start, rest = README.read_text(encoding="utf-8").partition(TABLE_STARTS)
+    head, start, rest = PAGE.read_text(encoding="utf-8").partition(TABLE_STARTS)
     _, end, tail = rest.partition(TABLE_ENDS)
-    README.write_text(head + start + asyncio.run(table()) + end + tail, encoding="utf-8")
+    PAGE.write_text(head + start + asyncio.run(table()) + end + tail, encoding="utf-8")
 
 
 if __name__ == "__main__":

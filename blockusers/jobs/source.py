@@ -22,7 +22,7 @@ from blockusers.values.report import Report
 _LOG: Final = logging.getLogger("blockusers")
 
 Users: TypeAlias = Iterable[User] | AsyncIterable[User]
-"""Whom a job is about: any iterable or async iterable of users, but no `Report` and no `str`."""
+"""Any iterable or async iterable of users; but neither a `Report` nor a `str`."""
 
 
 class Source:

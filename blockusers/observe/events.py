@@ -1,8 +1,8 @@
-"""What a client tells of itself, as values.
+"""The events that a client reports to its observers: jobs, requests, retries, changes of pace.
 
-Events name no users, so whatever is made of them may be kept and shown; who became what is told
-to `on_settled`.  Each prints as a line for people, and gives `attributes()` to programs: plain
-values, under OpenTelemetry's names where it has any.
+Events name no users, so they may be kept and shown; `on_settled` gets the users' outcomes.  Each
+prints as a line for people, and gives `attributes()` to programs: plain values, under
+OpenTelemetry's names where it has any.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from blockusers.values.report import Incomplete, Report
 
 
 class JobStarted(NamedTuple):
-    """A list was handed in to be blocked or unblocked."""
+    """A job to block or unblock a list of users has started."""
 
     operation: str
-    """`block` or `unblock`; `list` for requests that read the blocklist."""
+    """`block` or `unblock`."""
     phone_number_id: str = ""
     """Of the client's account."""
     job: int | None = None
@@ -38,12 +38,13 @@ class JobEnded(NamedTuple):
     """The job has returned, or raised."""
 
     operation: str
+    """`block` or `unblock`."""
     seconds: float
     """Since it started."""
     report: Report | None
-    """None if it has none, for it was cancelled or never began."""
+    """What became of the users; None if the job was cancelled or never began."""
     error: BaseException | None
-    """What it raised."""
+    """What it raised; None if it returned its report."""
     phone_number_id: str = ""
     job: int | None = None
 
@@ -69,11 +70,13 @@ class RequestSent(NamedTuple):
     """A request leaves."""
 
     operation: str
+    """`block` or `unblock`; `list` for a request that reads the blocklist."""
     request: int
     """Tells requests of one process apart."""
     users: int
     """How many it names; 0 if it reads the blocklist."""
     method: str
+    """The HTTP method."""
     url: str
     """Without its query."""
     phone_number_id: str = ""
@@ -147,11 +150,15 @@ class Retrying(NamedTuple):
 
 
 class PaceChanged(NamedTuple):
-    """The pace is another one than before. The first that a client tells is what it begins with."""
+    """The mode, the rate or the largest request of the pace changed.
+
+    The first event of a client says what it begins with.
+    """
 
     before: str
     """The mode before."""
     state: PaceState
+    """What the pace is doing now."""
     phone_number_id: str = ""
     job: int | None = None
 
@@ -172,10 +179,12 @@ class PaceChanged(NamedTuple):
 
 
 class UsersSettled(NamedTuple):
-    """It is final what became of some users."""
+    """The outcomes of some users are final."""
 
     operation: str
+    """`block` or `unblock`."""
     tally: Tally
+    """How many users have each status and error code."""
     phone_number_id: str = ""
     job: int | None = None
 
@@ -197,6 +206,7 @@ class UsersSettled(NamedTuple):
 Event: TypeAlias = (
     JobStarted | JobEnded | RequestSent | RequestEnded | Retrying | PaceChanged | UsersSettled
 )
+"""What an observer is called with: any of these events."""
 
 
 def _named(event: Event, **values: object) -> dict[str, Any]:

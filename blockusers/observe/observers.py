@@ -1,8 +1,8 @@
-"""Seen from outside: tells whoever wants to know what a client does.
+"""Notifies observers of what a client does.
 
-An observer is a function that takes an event.  The log (`blockusers.logs`) is one and is always
-there, OpenTelemetry (`blockusers.otel`) is another; `Client(…, observers=[…])` takes any others.
-An observer that fails hurts nothing but itself.
+An observer is a function that takes an event.  The log (`blockusers.observe.logs`) is one and is
+always there, OpenTelemetry (`blockusers.otel`) is another; `Client(…, observers=[…])` takes any
+others.  An observer that fails changes nothing for the client or for the other observers.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ _LOG: Final = logging.getLogger("blockusers")
 
 
 class Observer(Protocol):
-    """Takes events: a plain function, which must return soon, for the event loop waits for it.
+    """A function that takes events. It must be a plain one and return soon: the loop waits for it.
 
-    What it raises is logged and otherwise ignored. It may ignore events, and meet new ones.
+    What it raises is logged and otherwise ignored. Later versions may add events, so ignore those
+    that you do not know.
     """
 
     def __call__(self, event: Event, /) -> object:

@@ -1,7 +1,7 @@
 """Decides when the next request may leave, and how many users it may name.
 
-A controller is a pure state machine: the time is passed in, and nothing here waits.  The gate in
-`pacing` asks it `wait(now)`, tells it `start(now)` when a request leaves, and `end(now, slot)` when
+A controller is a pure state machine: the time is passed in, and nothing here waits.  The paces in
+`paces` ask it `wait(now)`, tell it `start(now)` when a request leaves, and `end(now, slot)` when
 the answer is in.  `FixedController` knows its limit.  `AdaptiveController` finds it out, in three
 modes:
 

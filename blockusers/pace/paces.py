@@ -58,7 +58,7 @@ class _GatedPace:
     async def slot(
         self, priority: Priority = Priority.BULK, *, again: bool = False
     ) -> AsyncGenerator[Slot]:
-        """Wait for leave to send one request."""
+        """Wait until one request may be sent."""
         held_before = self._controller.held(self._clock())
         slot = await self._enter(priority, again=again)
         slot.held = self._controller.held(self._clock()) - held_before

@@ -15,7 +15,7 @@ LARGEST_REQUEST: Final = 1000
 
 @attrs.define
 class Slot:
-    """Leave for one request."""
+    """Permission to send one request. Tell it what the answer says about the rate limit."""
 
     max_users: int
     """Most users that the request may name."""
@@ -45,7 +45,7 @@ class Slot:
 
 
 class Priority(enum.IntEnum):
-    """Who goes first: the smaller."""
+    """The classes of requests; the one with the smaller number goes first."""
 
     SINGLE = 0
     BULK = 1
@@ -54,7 +54,7 @@ class Priority(enum.IntEnum):
 
 @attrs.frozen
 class PaceState:
-    """What a pace is doing, to look at."""
+    """What a pace is doing now."""
 
     mode: str
     """`fixed` for a `FixedPace`; `start`, `hold` or `steady` for an `AdaptivePace`."""
@@ -76,7 +76,7 @@ class PaceState:
 
 
 class Pace(Protocol):
-    """What a client needs of a pace."""
+    """What a client needs of a pace: write a class with these members for a pace of your own."""
 
     @property
     def max_in_flight(self) -> int:
@@ -104,7 +104,7 @@ class Pace(Protocol):
     def slot(
         self, priority: Priority = Priority.BULK, *, again: bool = False
     ) -> AbstractAsyncContextManager[Slot]:
-        """Wait for leave to send one request; leaving the context gives the slot back.
+        """Wait until one request may be sent; leaving the context gives the slot back.
 
         With *again* the request was sent before, and goes before all others of its class.
         """

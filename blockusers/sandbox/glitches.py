@@ -1,7 +1,7 @@
-"""Faults of the way between client and server, to be scripted with `Sandbox.glitch`.
+"""Glitches: faults between client and server, to be scheduled with `Sandbox.glitch`.
 
 Each function makes one `Glitch`.  What matters to a client is whether a request took effect
-although its answer was spoilt, so each says whether it does.
+although its answer was lost or damaged, so each function says so.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ _BLANKS: Final = b" " * 65_536
 
 @attrs.frozen
 class Glitch:
-    """One way to spoil an answer."""
+    """One way to lose or damage an answer; the functions of `glitches` make them."""
 
     name: str
+    """Stands in `Seen.glitch` of the requests that it struck."""
     effect: bool
     """Whether the request is carried out all the same."""
     perform: Callable[[Exchange], Awaitable[web.StreamResponse]] = attrs.field(repr=False)

@@ -47,7 +47,9 @@ class Credentials(TypedDict):
 
 
 class Sandbox:
-    """A server that keeps blocklists by *rules*: `with Sandbox() as sandbox:`, or `async with`.
+    """A server on this machine that behaves like Meta's endpoint, within *rules*.
+
+    Use it as a context manager, `with Sandbox() as sandbox:` or `async with`.
 
     Args:
         rules: What is enforced, and how answers are worded.

@@ -13,14 +13,14 @@ def _masked(text: str | None) -> str:
 
 @attrs.frozen
 class BlockedUser:
-    """One row of the blocklist. At least one of the first two is there."""
+    """One row of the blocklist. It has a `wa_id` or a `user_id`, or both."""
 
     wa_id: str | None = attrs.field(default=None, repr=_masked)
     """The WhatsApp id: a phone number's digits."""
     user_id: str | None = attrs.field(default=None, repr=_masked)
     """The business-scoped user id (BSUID)."""
     parent_user_id: str | None = attrs.field(default=None, repr=_masked)
-    """The BSUID's parent id. It cannot be unblocked by this one."""
+    """The BSUID's parent id. It cannot be used to unblock the user."""
 
 
 @attrs.frozen
@@ -28,6 +28,7 @@ class Page:
     """One page of the blocklist, with opaque cursors to its neighbours."""
 
     users: tuple[BlockedUser, ...]
+    """The rows of the page."""
     before: str | None
     """Pass it to `blocked_pages(before=…)` to go on backward; None if there is no cursor."""
     after: str | None

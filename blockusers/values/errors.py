@@ -2,27 +2,27 @@
 
     BlockUsersError
     ├── TransportError            no usable answer came
-    │   ├── ConnectionFailed          refused, reset, unreachable, TLS, DNS; a ConnectionError, too
-    │   ├── RequestTimeout            no answer within `request_timeout`; a TimeoutError, too
-    │   ├── InvalidResponse           an answer that the API does not give
-    │   └── TokenUnavailable          the function that returns the access token failed
+    │   ├── ConnectionFailed      refused, reset, unreachable, TLS; also a ConnectionError
+    │   ├── RequestTimeout        no answer in `request_timeout`; also a TimeoutError
+    │   ├── InvalidResponse       an answer that the API does not give
+    │   └── TokenUnavailable      the function that returns the access token failed
     ├── ApiError                  the server refused the whole request
-    │   ├── AuthenticationError       the token is missing, invalid or expired
-    │   ├── PermissionDenied          the token may not do this
-    │   ├── InvalidRequest            a parameter is wrong, or the phone number id unknown
-    │   ├── AccountRestricted         the business account is restricted or locked
-    │   ├── RateLimited               too many requests, or too many users in one
-    │   ├── BlocklistFull             64,000 users are blocked
-    │   ├── BlocklistChanged          the list changed while it was read
-    │   └── ServiceError              a transient error of Meta's
-    ├── Incomplete                a job ended early (in `blockusers.report`)
-    ├── SyncIncomplete            a sync ended early (in `blockusers.syncing`)
-    ├── PartialFailure            from `Report.raise_for_failures()` (in `blockusers.report`)
-    ├── UserFailed                from `Outcome.raise_for_failure()` (likewise)
-    ├── InvalidUser               a single call for what names nobody; a ValueError, too
-    ├── JobTimedOut               `timeout` of a job ran out; a TimeoutError, too
-    ├── TooManyRemovals           a sync would unblock too many (in `blockusers.syncing`)
-    ├── ClientClosed              the client was used before it was opened or after it was closed
+    │   ├── AuthenticationError   the token is missing, invalid or expired
+    │   ├── PermissionDenied      the token may not do this
+    │   ├── InvalidRequest        a parameter is wrong, or the phone number id unknown
+    │   ├── AccountRestricted     the business account is restricted or locked
+    │   ├── RateLimited           too many requests, or too many users in one
+    │   ├── BlocklistFull         64,000 users are blocked
+    │   ├── BlocklistChanged      the list changed while it was read
+    │   └── ServiceError          a transient error of Meta's
+    ├── Incomplete                a job ended early; its report says what was done
+    ├── SyncIncomplete            a sync ended early; its report says what was done
+    ├── PartialFailure            from `Report.raise_for_failures()`
+    ├── UserFailed                from `Outcome.raise_for_failure()`
+    ├── InvalidUser               a single call for what names nobody; also a ValueError
+    ├── JobTimedOut               `timeout` of a job ran out; also a TimeoutError
+    ├── TooManyRemovals           a sync would unblock more users than permitted
+    ├── ClientClosed              the client is not open, or was closed meanwhile
     └── QueueFull                 too many single calls wait
 
 A failure of some users is a value, a `Report`; an exception ends a whole call.  All of them can be

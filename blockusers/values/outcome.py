@@ -44,7 +44,9 @@ class Fault:
     code: int | None
     """Meta's error code; None for a check of our own."""
     message: str = attrs.field(converter=mask_all)
+    """Meta's words, or ours for an input that was rejected."""
     details: str = attrs.field(default="", converter=mask_all)
+    """Meta's `error_data.details`."""
 
     @property
     def transient(self) -> bool:
@@ -65,6 +67,7 @@ class Outcome:
     """The user as first passed: text or a number, or whatever was passed and rejected.
     (For a `BlockedUser` its `wa_id` or `user_id`, for an `Outcome` its *input*.)"""
     status: Status
+    """What became of the user."""
     wa_id: str | None = None
     """The WhatsApp id that the server named. In Brazil, Mexico and Argentina its digits can
     differ from those that were sent."""
@@ -164,6 +167,7 @@ class UserFailed(BlockUsersError):
     """One user is not `DONE`."""
 
     outcome: Outcome
+    """What became of the user."""
 
     def __str__(self) -> str:
         name = mask(written(self.outcome.input))

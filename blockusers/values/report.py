@@ -28,6 +28,7 @@ class Report(Sequence[Outcome]):
     """
 
     operation: Operation
+    """What was done to the users."""
     _outcomes: Outcomes = attrs.field(alias="outcomes", converter=in_columns, eq=tuple)
     repeats: int = 0
     """Inputs that were dropped because they named a user who was passed before."""
@@ -165,7 +166,7 @@ def _rejected(name: object) -> object:
 
 @attrs.define(slots=False)
 class Incomplete(BlockUsersError):
-    """A job ended early. Every user that was drawn is in its *report*."""
+    """A job ended early. Every user that was read from the input is in its *report*."""
 
     report: Report
     """What is done and what is not: `remaining` and `unknown` can be submitted again."""
@@ -185,6 +186,7 @@ class PartialFailure(BlockUsersError):
     """Not every user of a job is `DONE`."""
 
     report: Report
+    """What became of all users of the job."""
 
     def __str__(self) -> str:
         worst = sorted(self.report.faults_by_code.values(), key=len, reverse=True)[:3]
