@@ -1,4 +1,4 @@
-"""Plays a job on the sandbox under scripted faults, and checks the books afterwards.
+"""Plays a job on the sandbox under scripted faults, and checks the report afterwards.
 
 The tests rehearse each fault in turn; `python -m benchmarks faults` rehearses all of them together
 for as long as one likes.
@@ -106,7 +106,7 @@ async def rehearse(
     request_timeout: float = 2.0,
     attempts: int = 6,
 ) -> Rehearsal:
-    """Carry out *operation* on *users* under the faults of *script*, and check the books."""
+    """Carry out *operation* on *users* under the faults of *script*, and check the report."""
     heard: list[Outcome] = []
     time = _Time()
     rules = attrs.evolve(rules or Rules(window=None, magic=False), app_secret=APP_SECRET)

@@ -47,7 +47,10 @@ async def sometimes(fault: str, operation: Operation = Operation.BLOCK) -> Rehea
         return played
 
     def script(sandbox: Sandbox) -> None:
-        sandbox.glitch(FAULTS[fault], probability=0.1, times=None, seed=1)
+        if fault in HANGS:  # each costs its time
+            sandbox.glitch(FAULTS[fault], at=(5, 40))
+        else:
+            sandbox.glitch(FAULTS[fault], probability=0.1, times=None, seed=1)
 
     played = await rehearse(script, operation, **patience(fault))
     return PLAYED.setdefault((fault, operation), played)
@@ -70,7 +73,7 @@ async def lasting(fault: str, operation: Operation, *, keep_alive: bool) -> Rehe
 
 def patience(fault: str) -> dict[str, Any]:
     # A request must not time out before the sandbox has seen it, however busy the machine is.
-    return {"request_timeout": 0.25, "attempts": 3} if fault in HANGS else {}
+    return {"request_timeout": 0.4, "attempts": 2} if fault in HANGS else {}
 
 
 # --------------------------------------------------------------------------- one fault at a time
@@ -89,10 +92,13 @@ async def test_now_and_then(fault: str, operation: Operation) -> None:
 
 
 @faults
-@operations
-@connections
+@pytest.mark.parametrize(
+    ("operation", "keep_alive"),
+    [(Operation.BLOCK, True), (Operation.UNBLOCK, False)],
+    ids=["block, kept connection", "unblock, new connections"],
+)
 async def test_lasting(fault: str, operation: Operation, keep_alive: bool) -> None:
-    """A fault that stays ends the job with the books in order, on kept and on new connections."""
+    """A fault that stays ends the job, and its report agrees with the server's list."""
     played = await always(fault, operation, keep_alive=keep_alive)
 
     assert played.violations == ()
@@ -104,7 +110,7 @@ async def test_lasting(fault: str, operation: Operation, keep_alive: bool) -> No
 @connections
 @pytest.mark.parametrize("seed", range(3))
 async def test_all_together(operation: Operation, keep_alive: bool, seed: int) -> None:
-    """A tenth of the requests meet some fault or other, four at a time: the books are in order."""
+    """A tenth of the requests meet some fault, four at a time: the report agrees with the list."""
     passing = [f for name, f in FAULTS.items() if name not in HANGS | {"190 on the request"}]
 
     def script(sandbox: Sandbox) -> None:
@@ -197,7 +203,7 @@ async def test_outage_of_the_rate(operation: Operation) -> None:
 
 @pytest.mark.parametrize("full_per_number", [True, False])
 async def test_full_in_the_middle(full_per_number: bool) -> None:
-    """139101 in the middle ends a job of blocking with the books in order."""
+    """139101 in the middle ends a job of blocking with a report that agrees with the list."""
     rules = Rules(window=None, magic=False, capacity=315, full_per_number=full_per_number)
     played = await rehearse(lambda _: None, rules=rules, in_flight=4)
 

@@ -78,7 +78,7 @@ def statuses(report: Report) -> list[Status]:
 
 
 def balance(report: Report, server: Server) -> None:
-    """Check that the books agree with the server's own list."""
+    """Check that the report agrees with the server's own list."""
     keys = [outcome.input.removeprefix("+") for outcome in report]
     assert len(keys) == len(set(keys))
     certain = {DONE: True, FAILED: False, REMAINING: False}
@@ -798,7 +798,7 @@ VERDICTS = st.sampled_from(
 async def test_nothing_lost_nothing_invented(
     users: list[object], script: list[object], chunk_size: int, in_flight: int
 ) -> None:
-    """Whatever happens, each distinct user has one outcome, and the books agree with the server."""
+    """Whatever happens, each distinct user has one outcome, as the server has it."""
 
     def act(n: int, keys: Sequence[str]) -> object:
         said = script[n - 1] if n <= len(script) else None
