@@ -142,6 +142,25 @@ async def test_cut_off_by_a_smaller_slot() -> None:
     assert [len(keys) for keys in setting.server.asked] == [2, 2, 1]
 
 
+async def test_cut_off_when_sent_again() -> None:
+    """Who was cut off a chunk that was sent again follows in the next."""
+
+    class Shrinking(FixedPace):
+        @asynccontextmanager
+        async def slot(self, *arguments: Any, **more: Any) -> AsyncIterator[Any]:
+            async with super().slot(*arguments, **more) as slot:
+                slot.max_users = 2 if server.asked else 1000
+                yield slot
+
+    server = Server(lambda count, keys: dict.fromkeys(keys, FLAKY) if count == 1 else None)
+    setting = Setting(server, pace=Shrinking(1), chunk_size=5)
+    async with setting.stalled(numbers(5)):
+        while len(server.blocked) < 5:
+            await asyncio.sleep(0)
+
+    assert [len(keys) for keys in server.asked] == [5, 2, 2, 1]
+
+
 async def test_retried_when_the_source_has_stalled() -> None:
     """Who failed with 139103 does not wait for a source that has stalled, though nobody asks."""
     server = Server(lambda count, keys: {keys[0]: FLAKY} if count == 1 else None)
