@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import assert_type
 
 import aiohttp
@@ -17,10 +19,13 @@ from blockusers import (
     Incomplete,
     Operation,
     Outcome,
+    Pace,
     PaceState,
     Page,
+    Priority,
     Report,
     RetryPolicy,
+    Slot,
     Status,
 )
 from blockusers.sandbox import Rules, Sandbox
@@ -76,6 +81,33 @@ async def sandboxed() -> None:
         assert_type(sandbox.blocklist(), frozenset[str])
     async with Sandbox():
         pass
+
+
+class OwnPace:
+    """A pace of a caller's own: one request at a time."""
+
+    max_in_flight = 1
+    adapts = False
+
+    def __init__(self) -> None:
+        self.listeners: set[Callable[[PaceState, PaceState], object]] = set()
+        self._lock = asyncio.Lock()
+
+    @property
+    def state(self) -> PaceState:
+        return PaceState("own", None, 1000, None, int(self._lock.locked()), 0, 0)
+
+    @asynccontextmanager
+    async def slot(
+        self, priority: Priority = Priority.BULK, *, again: bool = False
+    ) -> AsyncGenerator[Slot]:
+        async with self._lock:
+            yield Slot(max_users=1000)
+
+
+def own_pace() -> Pace:
+    Client(Account("1", "token"), pace=OwnPace())
+    return OwnPace()
 
 
 async def wrong(client: Client) -> None:
