@@ -1,4 +1,4 @@
-"""What a client needs of a pace: the protocol, for those who write a pace of their own."""
+"""`Pace`: what a pace has to offer a client, with `Slot`, `Priority` and `PaceState`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGEST_REQUEST: Final = 1000
 
 @attrs.define
 class Slot:
-    """Leave for one request."""
+    """Permission to send one request."""
 
     max_users: int
     """Most users that the request may name."""
@@ -26,10 +26,11 @@ class Slot:
     retry_after: float | None = attrs.field(default=None, init=False)
     """Seconds that the server asked to wait."""
     held: float = attrs.field(default=0.0, init=False)
-    """Seconds of the wait for this slot in which the rate limit held everything up."""
+    """Seconds of the wait for this slot in which an exhausted rate limit let nobody through."""
     started: float = attrs.field(default=0.0, kw_only=True)
+    """When it was given, by the pace's clock."""
     prompt: bool = attrs.field(default=True, kw_only=True)
-    """Whether it left as soon as it might; if not, it says nothing about the rate."""
+    """Whether it was given as soon as the rate permitted; else it says nothing about the rate."""
 
     def rate_limited(self, retry_after: float | None) -> None:
         """Tell the pace that the server refused the request for its rate limit."""
@@ -54,7 +55,7 @@ class Priority(enum.IntEnum):
 
 @attrs.frozen
 class PaceState:
-    """What a pace is doing, to look at."""
+    """What a pace is doing now."""
 
     mode: str
     """`fixed` for a `FixedPace`; `start`, `hold` or `steady` for an `AdaptivePace`."""
@@ -104,7 +105,7 @@ class Pace(Protocol):
     def slot(
         self, priority: Priority = Priority.BULK, *, again: bool = False
     ) -> AbstractAsyncContextManager[Slot]:
-        """Wait for leave to send one request; leaving the context gives the slot back.
+        """Wait until one request may be sent; leaving the context gives the slot back.
 
         With *again* the request was sent before, and goes before all others of its class.
         """
