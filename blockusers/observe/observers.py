@@ -26,7 +26,7 @@ from blockusers.observe.events import (
     Retrying,
 )
 from blockusers.pace.protocol import PaceState
-from blockusers.protocol.wire import Reply, Request
+from blockusers.protocol.messages import Reply, Request
 from blockusers.values.masking import mask_all
 from blockusers.values.outcome import written
 from blockusers.values.report import Incomplete, Report

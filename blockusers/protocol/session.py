@@ -35,7 +35,7 @@ from yarl import URL
 
 from blockusers import __version__
 from blockusers._tools.cancellation import no_foreign_cancellation
-from blockusers.protocol.wire import Reply, Request
+from blockusers.protocol.messages import Reply, Request
 from blockusers.values.account import Account, Provider, check_token
 from blockusers.values.errors import (
     BlockUsersError,

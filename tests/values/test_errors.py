@@ -12,7 +12,8 @@ from collections.abc import Callable
 import pytest
 
 from blockusers.lists.sync import SyncIncomplete, SyncReport, TooManyRemovals
-from blockusers.protocol.wire import Reply, read_page, read_update
+from blockusers.protocol.messages import Reply
+from blockusers.protocol.wire import read_page, read_update
 from blockusers.values import errors
 from blockusers.values.blocklist import BlockedUser
 from blockusers.values.error_codes import CODES, Reaction
