@@ -1,8 +1,8 @@
-"""Seen from outside: tells whoever wants to know what a client does.
+"""Notifies observers of what a client does: the log, OpenTelemetry, functions of the caller's own.
 
-An observer is a function that takes an event.  The log (`blockusers.logs`) is one and is always
-there, OpenTelemetry (`blockusers.otel`) is another; `Client(…, observers=[…])` takes any others.
-An observer that fails hurts nothing but itself.
+An observer is a function that takes an event.  The log (`logs`) is one and is always there,
+OpenTelemetry (`blockusers.otel`) is another; `Client(…, observers=[…])` takes any others.  An
+observer that fails is logged, and harms nothing else.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Final, Protocol, TypeVar
+
+import attrs
 
 from blockusers.observe.events import (
     Event,
@@ -35,9 +37,9 @@ _LOG: Final = logging.getLogger("blockusers")
 
 
 class Observer(Protocol):
-    """Takes events: a plain function, which must return soon, for the event loop waits for it.
+    """Takes events: a plain function that must return soon, because the event loop waits for it.
 
-    What it raises is logged and otherwise ignored. It may ignore events, and meet new ones.
+    What it raises is logged and otherwise ignored. It must ignore events that it does not know.
     """
 
     def __call__(self, event: Event, /) -> object:
@@ -51,7 +53,7 @@ _job: Final[ContextVar[int | None]] = ContextVar("blockusers_job", default=None)
 
 
 def not_of_a_job() -> None:
-    """Let what happens in this task from now on belong to no job."""
+    """Let events of this task belong to no job from now on."""
     _job.set(None)
 
 
@@ -63,7 +65,7 @@ def _described(error: Exception) -> str:
 
 
 class Observers:
-    """All who watch one client.
+    """The observers of one client.
 
     Args:
         phone_number_id: Of the client's account.
@@ -88,8 +90,8 @@ class Observers:
                 )
 
     def tell(self, event: Event) -> None:
-        """Tell them all."""
-        event = event._replace(phone_number_id=self._phone_number_id, job=_job.get())
+        """Call all observers with *event*, and the job that this task belongs to."""
+        event = attrs.evolve(event, phone_number_id=self._phone_number_id, job=_job.get())
         for observer in self._observers:
             try:
                 observer(event)
@@ -98,7 +100,7 @@ class Observers:
                 _LOG.warning("an observer failed: %s", _described(error))
 
     async def job(self, operation: str, work: Awaitable[Report]) -> Report:
-        """Await *work*, and tell of it."""
+        """Await *work*, between the events that it started and ended."""
         outer = _job.set(next(_numbers))
         started = time.monotonic()
         report: Report | None = None
@@ -123,7 +125,7 @@ class Observers:
         read: Callable[[Reply], T],
         users: int = 0,
     ) -> T:
-        """Send *request*, read the reply, and tell of it."""
+        """Send *request* and read the reply, between the events for both."""
         number, started = next(_numbers), time.monotonic()
         status: int | None = None
         error: BaseException | None = None
@@ -140,9 +142,9 @@ class Observers:
             self.tell(RequestEnded(operation, number, users, seconds, status, error))
 
     def retrying(self, operation: str) -> Callable[[BaseException, float], None]:
-        """Return a function that tells of a retry, given its reason and the seconds until then."""
+        """Return a function that makes the event for a retry, given its reason and the wait."""
         return lambda error, wait: self.tell(Retrying(operation, error, wait))
 
     def pace_changed(self, before: PaceState, now: PaceState) -> None:
-        """Tell of a change of pace."""
+        """Make the event for a change of pace."""
         self.tell(PaceChanged(before.mode, now))
