@@ -27,7 +27,7 @@ class Bucket:
         self._filled_at = self._clock()
 
     def take(self) -> bool:
-        """Say whether one more request is admitted now."""
+        """Return whether one more request is admitted now."""
         if self._rules.rate is None:
             return True
         self._refill(self._rules.rate)

@@ -1,4 +1,4 @@
-"""One request and its connection: the tools that answers and glitches are made with."""
+"""One request and its connection: sends answers, or breaks the connection as glitches want it."""
 
 from __future__ import annotations
 

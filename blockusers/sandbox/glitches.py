@@ -1,4 +1,4 @@
-"""Faults of the way between client and server, to be scripted with `Sandbox.glitch`.
+"""Network faults to schedule with `Sandbox.glitch`: resets, hangs, HTML, truncated answers.
 
 Each function makes one `Glitch`.  What matters to a client is whether a request took effect
 although its answer was spoilt, so each says whether it does.

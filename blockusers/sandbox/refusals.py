@@ -1,4 +1,4 @@
-"""What the server says when it says no: to a whole request, or to one number.
+"""The error messages of the sandbox, by code: for a whole request, or for one user.
 
 Meta does not settle which HTTP status goes with which code.  The ones here are plausible, and a
 client should read the code first.
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 
 class Wording(NamedTuple):
-    """How one error code is put."""
+    """The texts of one error code."""
 
     status: int
     """The HTTP status, where the code refuses a whole request."""

@@ -1,8 +1,8 @@
 """The sandbox: a real HTTP server on this machine that behaves like Meta's endpoint.
 
-It always runs in a thread of its own, on an event loop of its own.  So one object serves plain
-tests, asyncio and anyio alike, goes on answering while a test blocks its own loop, and can be asked
-from any thread: a lock guards all that is shared.
+It always runs in a thread of its own, on an event loop of its own.  So it serves plain tests,
+asyncio and anyio alike, and answers while a test blocks its own loop; its methods may be called
+from any thread, for a lock guards all that is shared.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from aiohttp import web
 from blockusers.sandbox.endpoint import Call, Endpoint
 from blockusers.sandbox.exchange import Exchange
 from blockusers.sandbox.help import help_text
-from blockusers.sandbox.people import key_of
-from blockusers.sandbox.records import Plan, Seen
+from blockusers.sandbox.records import RecordedRequest, ScheduledGlitch
 from blockusers.sandbox.rules import Rules
+from blockusers.sandbox.users import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -70,8 +70,8 @@ class Sandbox:
         self._port = port
         self._endpoint = Endpoint(self.rules, clock)
         self._lock = threading.Lock()
-        self._seen: list[Seen] = []
-        self._plans: list[Plan] = []
+        self._requests: list[RecordedRequest] = []
+        self._scheduled: list[ScheduledGlitch] = []
         self._thread: threading.Thread | None = None
         self._loop: asyncio.SelectorEventLoop
         self._stopping: asyncio.Event
@@ -155,13 +155,13 @@ class Sandbox:
         return credentials
 
     @property
-    def requests(self) -> tuple[Seen, ...]:
+    def requests(self) -> tuple[RecordedRequest, ...]:
         """The requests it saw, in the order in which they arrived."""
         with self._lock:
-            return tuple(self._seen)
+            return tuple(self._requests)
 
     def blocklist(self, phone_number_id: str | None = None) -> frozenset[str]:
-        """Say who is blocked, by `wa_id` or BSUID; `None`: by the first business number."""
+        """Return who is blocked, as `wa_id` or BSUID; `None` is the first business number."""
         with self._lock:
             return self._blocklist(phone_number_id).members
 
@@ -173,12 +173,12 @@ class Sandbox:
             self._blocklist(phone_number_id).message_from(self._keys(users))
 
     def block(self, *users: str, phone_number_id: str | None = None) -> None:
-        """Block *users* behind the client's back, asking no rule."""
+        """Block *users* without a request, whatever the rules say."""
         with self._lock:
             self._blocklist(phone_number_id).put(self._keys(users))
 
     def unblock(self, *users: str, phone_number_id: str | None = None) -> None:
-        """Unblock *users* behind the client's back, asking no rule."""
+        """Unblock *users* without a request, whatever the rules say."""
         with self._lock:
             self._blocklist(phone_number_id).drop(self._keys(users))
 
@@ -193,21 +193,21 @@ class Sandbox:
         probability: float | None = None,
         seed: int = 0,
     ) -> None:
-        """Play *glitch* on the next request that fits all that is given.
+        """Let *glitch* strike the next request that meets all conditions that are given.
 
-        Where several fit, the one scripted first strikes.
+        Of several glitches the one that was scheduled first strikes.
 
         Args:
             glitch: One of `blockusers.sandbox.glitches`.
-            at: On these requests only, by `Seen.number`: counted from 1 over the life of the
-                sandbox. Each of them is struck, and *times* is not asked.
+            at: On these requests only, by `RecordedRequest.number`, which counts from 1 over the
+                life of the sandbox. Each of them is struck, and *times* is ignored.
             user: On requests that name this user only, with or without a plus.
             method: On this HTTP method only.
-            times: How often it strikes; `None`: for ever.
+            times: How often it strikes; `None`: always.
             probability: Strike only with this chance, from 0 to 1.
             seed: Where the chance starts, so that a run can be repeated.
         """
-        plan = Plan(
+        scheduled = ScheduledGlitch(
             glitch=glitch,
             at=None if at is None else frozenset([at] if isinstance(at, int) else at),
             user=None if user is None else user.lstrip("+"),
@@ -217,7 +217,7 @@ class Sandbox:
             seed=seed,
         )
         with self._lock:
-            self._plans.append(plan)
+            self._scheduled.append(scheduled)
 
     def _blocklist(self, phone_number_id: str | None) -> Blocklist:
         number = self.rules.phone_number_ids[0] if phone_number_id is None else phone_number_id
@@ -249,43 +249,43 @@ class Sandbox:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.method == "GET" and request.path == "/":
             return web.Response(text=help_text(self.rules, self.url))
-        seen, glitch = self._arrive(request)
+        recorded, glitch = self._record(request)
         body = b"" if glitch else await request.read()
-        call = Call(seen.method, seen.path, seen.query, seen.headers, body)
+        call = Call(request.method, request.path, request.query, request.headers, body)
         exchange = Exchange(
             request,
             partial(self._act, call),
-            partial(self._note_answer, seen.number),
+            partial(self._note_answer, recorded.number),
             self.rules.latency,
         )
-        glitch = glitch or self._read(seen.number, call.users)
+        glitch = glitch or self._read(recorded.number, call.users)
         if glitch is not None:
             return await glitch.perform(exchange)
         return exchange.send(await exchange.carry_out())
 
-    def _arrive(self, request: web.Request) -> tuple[Seen, Glitch | None]:
-        """Write down a request whose head has come, and see whether a glitch strikes already."""
+    def _record(self, request: web.Request) -> tuple[RecordedRequest, Glitch | None]:
+        """Record a request whose head has come; return the glitch that strikes already."""
         with self._lock:
-            seen = Seen(
-                number=len(self._seen) + 1,
+            recorded = RecordedRequest(
+                number=len(self._requests) + 1,
                 method=request.method,
                 path=request.path,
                 query=request.query,
                 headers=request.headers,
             )
-            self._seen.append(seen)
-            return seen, self._strike(seen, early=True)
+            self._requests.append(recorded)
+            return recorded, self._strike(recorded, early=True)
 
     def _read(self, number: int, users: tuple[str, ...]) -> Glitch | None:
-        """Write down who is named, and see whether a glitch strikes."""
+        """Record who is named; return the glitch that strikes."""
         with self._lock:
             return self._strike(self._update(number, users=users), early=False)
 
-    def _strike(self, seen: Seen, *, early: bool) -> Glitch | None:
-        plans = (plan for plan in self._plans if plan.early is early)
-        glitch = next((plan.glitch for plan in plans if plan.strikes(seen)), None)
+    def _strike(self, request: RecordedRequest, *, early: bool) -> Glitch | None:
+        due = (each for each in self._scheduled if each.early is early)
+        glitch = next((each.glitch for each in due if each.strikes(request)), None)
         if glitch is not None:
-            self._update(seen.number, glitch=glitch.name)
+            self._update(request.number, glitch=glitch.name)
         return glitch
 
     def _act(self, call: Call) -> Answer:
@@ -293,13 +293,14 @@ class Sandbox:
             return self._endpoint.answer(call)
 
     def _note_answer(self, number: int, answer: Answer) -> None:
-        """Write down what is answered, before the client can know it."""
+        """Record what is answered, before the client can know it."""
         with self._lock:
             self._update(number, status=answer.status, code=answer.code)
 
-    def _update(self, number: int, **changes: Any) -> Seen:
-        self._seen[number - 1] = seen = attrs.evolve(self._seen[number - 1], **changes)
-        return seen
+    def _update(self, number: int, **changes: Any) -> RecordedRequest:
+        request = attrs.evolve(self._requests[number - 1], **changes)
+        self._requests[number - 1] = request
+        return request
 
 
 async def _hang_up(server: web.Server) -> None:
