@@ -1,6 +1,6 @@
 """The blocklist of one business number: who is on it, who may be put on it, and its pages.
 
-Users are keys here: WhatsApp ids in digits, or BSUIDs.  There is no I/O, and the time comes from the
+Users are keys here: WhatsApp ids in digits, or BSUIDs.  There is no I/O; the time comes from the
 clock that is passed in.  The version of the list is the time of its last change in microseconds; it
 grows with every change, because a cursor is valid only for the version that it was made from.
 """

@@ -1,4 +1,4 @@
-"""Which blocklist to work on, and the right to do so: ids, tokens and addresses, all checked."""
+"""`Account`: phone number id, access token, app secret and URL of a blocklist, all checked."""
 
 from __future__ import annotations
 

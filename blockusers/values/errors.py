@@ -1,4 +1,4 @@
-"""The exceptions, one class for each way in which a caller would react.
+"""The exceptions: one class for each way in which a caller would react.
 
     BlockUsersError
     ├── TransportError            no usable answer came
@@ -15,13 +15,13 @@
     │   ├── BlocklistFull             64,000 users are blocked
     │   ├── BlocklistChanged          the list changed while it was read
     │   └── ServiceError              a transient error of Meta's
-    ├── Incomplete                a job ended early (in `blockusers.report`)
-    ├── SyncIncomplete            a sync ended early (in `blockusers.syncing`)
-    ├── PartialFailure            from `Report.raise_for_failures()` (in `blockusers.report`)
-    ├── UserFailed                from `Outcome.raise_for_failure()` (likewise)
+    ├── Incomplete                a job ended early (beside `Report`)
+    ├── SyncIncomplete            a sync ended early (beside `SyncReport`)
+    ├── PartialFailure            from `Report.raise_for_failures()`
+    ├── UserFailed                from `Outcome.raise_for_failure()`
     ├── InvalidUser               a single call for what names nobody; a ValueError, too
     ├── JobTimedOut               `timeout` of a job ran out; a TimeoutError, too
-    ├── TooManyRemovals           a sync would unblock too many (in `blockusers.syncing`)
+    ├── TooManyRemovals           a sync would unblock too many (beside `SyncReport`)
     ├── ClientClosed              the client was used before it was opened or after it was closed
     └── QueueFull                 too many single calls wait
 

@@ -80,7 +80,7 @@ def test_bad_settings(settings: dict[str, object], error: type[Exception], name:
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_passing_errors(error: Exception) -> None:
+async def test_transient_errors(error: Exception) -> None:
     """No usable answer, 139103 and 130429 are tried again until it works."""
     assert await attempt_all(quick(), [error] * 3) == (4, "done")
 
