@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import secrets
 import zlib
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 import attrs
 import orjson
 
+from blockusers.sandbox.blocklist import Page
 from blockusers.sandbox.cursors import encode
 from blockusers.sandbox.refusals import WORDINGS, Refusal
+from blockusers.sandbox.rules import Rules
 from blockusers.sandbox.users import User, id_name
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from blockusers.sandbox.blocklist import Page
-    from blockusers.sandbox.rules import Rules
 
 _Row: TypeAlias = dict[str, Any]
 

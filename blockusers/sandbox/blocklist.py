@@ -8,18 +8,15 @@ grows with every change, because a cursor is valid only for the version that it 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import attrs
 
 from blockusers.sandbox.cursors import Cursor, decode
 from blockusers.sandbox.magic import MAGIC, Magic, magic_of
 from blockusers.sandbox.refusals import Refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from blockusers.sandbox.rules import Rules
+from blockusers.sandbox.rules import Rules
 
 
 class Page(NamedTuple):
@@ -48,7 +45,6 @@ class Blocklist:
     """The time of the last change, in microseconds."""
 
     def __attrs_post_init__(self) -> None:
-        """Begin with an empty list of the present version."""
         self.version = round(self._clock() * 1e6)
 
     @property

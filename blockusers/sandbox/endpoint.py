@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import attrs
 import orjson
@@ -19,12 +20,8 @@ from blockusers.sandbox.answers import Answer, AnswerBuilder
 from blockusers.sandbox.blocklist import Blocklist, Page
 from blockusers.sandbox.bucket import Bucket
 from blockusers.sandbox.refusals import Refusal
+from blockusers.sandbox.rules import Rules
 from blockusers.sandbox.users import User, read_entry
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from blockusers.sandbox.rules import Rules
 
 _GRAPH_PATH: Final = re.compile(r"/v[0-9]+\.[0-9]+/([^/]+)/block_users")
 _DIALOG360_PATH: Final = "/block_users"
@@ -76,7 +73,6 @@ class Endpoint:
     """Answers calls by the rules."""
 
     def __init__(self, rules: Rules, clock: Callable[[], float]) -> None:
-        """Begin with an empty blocklist for every business number."""
         self.numbers = {
             phone_number_id: Number(Blocklist(rules, clock), Bucket(rules, clock))
             for phone_number_id in rules.phone_number_ids

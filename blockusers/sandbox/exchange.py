@@ -6,16 +6,14 @@ import asyncio
 import os
 import socket
 import struct
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, NoReturn, cast
+from typing import Final, NoReturn, cast
 
 import attrs
 from aiohttp import web
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from blockusers.sandbox.answers import Answer
+from blockusers.sandbox.answers import Answer
 
 # With a linger time of 0, closing a socket sends RST. Windows packs the two numbers smaller.
 _NO_LINGER: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)

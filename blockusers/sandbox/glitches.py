@@ -7,20 +7,16 @@ although its answer was spoilt, so each says whether it does.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 import orjson
+from aiohttp import web
 
 from blockusers.sandbox.answers import Answer
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from aiohttp import web
-
-    from blockusers.sandbox.exchange import Exchange
+from blockusers.sandbox.exchange import Exchange
 
 _JSON: Final = "application/json; charset=UTF-8"
 _HTML: Final = "text/html; charset=utf-8"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from blockusers.sandbox.magic import MAGIC, Magic
 from blockusers.sandbox.refusals import WORDINGS
-
-if TYPE_CHECKING:
-    from blockusers.sandbox.rules import Rules
+from blockusers.sandbox.rules import Rules
 
 _TEXT: Final = """\
 This is a sandbox for WhatsApp's Block Users API. It behaves like Meta's endpoint, reaches nobody,

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import random
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Final
 
 import attrs
 from attrs import validators
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from blockusers.sandbox.glitches import Glitch
+from blockusers.sandbox.glitches import Glitch
 
 _LONG_NUMBER: Final = re.compile(r"([0-9]{4})[0-9]{3,}([0-9]{2})")
 
@@ -63,7 +61,6 @@ class ScheduledGlitch:
     _random: random.Random = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Seed the dice, so that a run can be repeated."""
         self._left = self.times
         self._random = random.Random(self.seed)  # noqa: S311  # chance, not secrecy
 

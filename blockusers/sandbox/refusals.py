@@ -52,7 +52,10 @@ WORDINGS: Final[dict[int, Wording]] = {
 
 
 class Refusal(Exception):
-    """The whole request is refused, and nothing of it was carried out."""
+    """The whole request is refused, and nothing of it was carried out.
+
+    With *graph_method* the error is one of how the Graph API was called.
+    """
 
     def __init__(
         self,
@@ -63,7 +66,6 @@ class Refusal(Exception):
         subcode: int | None = None,
         graph_method: bool = False,
     ) -> None:
-        """Refuse with *code*; *graph_method*: a fault of how the Graph API was called."""
         wording = WORDINGS[code]
         super().__init__(f"({code}) {details or wording.details}")
         self.code = code

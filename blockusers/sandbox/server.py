@@ -11,26 +11,22 @@ import asyncio
 import socket
 import threading
 import time
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NotRequired, Self, TypedDict, cast
+from typing import Any, Final, NotRequired, Self, TypedDict, cast
 
 import attrs
 from aiohttp import web
 
+from blockusers.sandbox.answers import Answer
+from blockusers.sandbox.blocklist import Blocklist
 from blockusers.sandbox.endpoint import Call, Endpoint
 from blockusers.sandbox.exchange import Exchange
+from blockusers.sandbox.glitches import Glitch
 from blockusers.sandbox.help import help_text
 from blockusers.sandbox.records import RecordedRequest, ScheduledGlitch
 from blockusers.sandbox.rules import Rules
 from blockusers.sandbox.users import key_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
-    from types import TracebackType
-
-    from blockusers.sandbox.answers import Answer
-    from blockusers.sandbox.blocklist import Blocklist
-    from blockusers.sandbox.glitches import Glitch
 
 _LARGEST_BODY: Final = 64 * 2**20
 # asyncio needs three turns of its loop from the accepting of a connection to its protocol.
@@ -64,7 +60,6 @@ class Sandbox:
         port: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Get ready; nothing listens before `start`."""
         self.rules = Rules() if rules is None else rules
         self._host = host
         self._port = port
@@ -106,30 +101,17 @@ class Sandbox:
             thread.join()
 
     def __enter__(self) -> Self:
-        """Start."""
         self.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop."""
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     async def __aenter__(self) -> Self:
-        """Start; this takes a few milliseconds and needs nothing of the caller's loop."""
+        # Blocks for a few milliseconds, which is less than what a test would notice.
         return self.__enter__()
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop."""
+    async def __aexit__(self, *_: object) -> None:
         self.stop()
 
     # How to reach it, and what it knows.

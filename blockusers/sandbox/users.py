@@ -7,12 +7,10 @@ The key says who is meant, whatever the spelling.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 
 from blockusers.sandbox.refusals import Refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _PHONE: Final = re.compile(r"\+?([1-9][0-9]{6,14})")
 _BSUID: Final = re.compile(r"[A-Z]{2}\.[A-Za-z0-9]{1,128}")
