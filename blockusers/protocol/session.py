@@ -23,7 +23,6 @@ import hmac
 import inspect
 import urllib.request
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
 from typing import Any, Final, Literal, Self
 
 import aiohttp
@@ -34,7 +33,7 @@ from blockusers import __version__
 from blockusers._tools.cancellation import no_foreign_cancellation
 from blockusers.protocol.body import read_body, redact
 from blockusers.protocol.messages import Reply, Request
-from blockusers.values.account import Account, Provider, check_token
+from blockusers.values.account import Account, Provider, check_token, is_loopback
 from blockusers.values.errors import (
     BlockUsersError,
     ClientClosed,
@@ -244,17 +243,10 @@ def _url_of(account: Account) -> URL:
 
 def _proxy_for(url: URL) -> str | None:
     """Return the proxy that the environment names for *url*; never one for loopback."""
-    if _is_loopback(url.host or "") or urllib.request.proxy_bypass(url.host or ""):
+    if is_loopback(url.host) or urllib.request.proxy_bypass(url.host or ""):
         return None
     proxy = urllib.request.getproxies().get(url.scheme)
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _acceptable(session: aiohttp.ClientSession, headers: dict[str, str]) -> dict[str, str]:
