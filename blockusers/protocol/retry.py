@@ -55,12 +55,12 @@ class RetryPolicy:
     """
 
     attempts: int = attrs.field(default=6, validator=number(whole=True, least=1))
-    """Most attempts, the first included. A refusal for the rate limit uses up time instead."""
+    """Most attempts, the first included. A refusal for the rate limit counts as time instead."""
     timeout: float | None = attrs.field(default=300.0, validator=number(optional=True))
     """Seconds since the first failure after which there is no further attempt; None never gives
-    up on the rate limit. Waiting behind other requests, or because the server asked for it, does
-    not count, but waiting until an exhausted rate limit lets requests pass again does. A wait
-    asked for that is longer than what is left ends the attempts."""
+    up on the rate limit. Time spent behind other requests, or because the server asked to wait,
+    does not count; time until an exhausted rate limit lets requests pass again does. If the server
+    asks to wait for longer than what is left, there is no further attempt."""
     wait_initial: float = attrs.field(default=0.5, validator=number())
     """Longest first wait in seconds."""
     wait_max: float = attrs.field(default=30.0, validator=number())
@@ -107,14 +107,14 @@ class RetryPolicy:
                 try:
                     return await action(slot)
                 except ApiError as error:
-                    _teach(slot, error)
+                    _tell_pace(slot, error)
                     raise
 
         with no_foreign_cancellation():
             return await retrying(attempt)
 
     def _check_patience(self, hold_for: float) -> None:
-        """Fail now rather than wait in silence behind a wait that another call was told of."""
+        """Raise at once if the server asked another call to wait longer than this one may."""
         if self.timeout is not None and hold_for > self.timeout:
             raise RateLimited(
                 f"the server asked to wait, for another {hold_for:.0f} s",
@@ -188,7 +188,7 @@ def _pace_waits(pace: Pace, error: BaseException) -> bool:
     return pace.adapts and isinstance(error, RateLimited)
 
 
-def _teach(slot: Slot, error: ApiError) -> None:
+def _tell_pace(slot: Slot, error: ApiError) -> None:
     """Tell the pace what an error says about the rate limit.
 
     Only the API's own answers come from behind the limit: an error without a code is the page of
@@ -203,7 +203,7 @@ def _teach(slot: Slot, error: ApiError) -> None:
 
 
 def _error(state: RetryCallState) -> BaseException:
-    """Return why an attempt failed; about others nobody asks."""
+    """Return the error of an attempt that failed; tenacity asks only about those."""
     return state.outcome.exception()  # type: ignore[union-attr, return-value]
 
 
