@@ -23,10 +23,11 @@ import hmac
 import inspect
 import urllib.request
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 import aiohttp
 import attrs
+from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from blockusers import __version__
@@ -267,9 +268,11 @@ class _Body(aiohttp.BytesPayload):
         super().__init__(body)
         self._progress = progress
 
-    async def write_with_length(self, *arguments: Any) -> None:
+    async def write_with_length(
+        self, writer: AbstractStreamWriter, content_length: int | None
+    ) -> None:
         self._progress.lacks = "answer"
-        await super().write_with_length(*arguments)
+        await super().write_with_length(writer, content_length)
 
 
 def _only_once(

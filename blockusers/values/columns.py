@@ -38,7 +38,7 @@ class Verdict(NamedTuple):
 
 
 @attrs.define(eq=False, repr=False)
-class Verdicts(Sequence[Verdict]):
+class Verdicts:
     """What answers say about many users; see the drawing above."""
 
     statuses: list[Status] = attrs.field(factory=list[Status])
@@ -64,7 +64,7 @@ class Verdicts(Sequence[Verdict]):
     def __len__(self) -> int:
         return len(self.statuses)
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int) -> Verdict:
         user_id, faults = self.reasons.get(index, _NO_REASON)
         return Verdict(self.statuses[index], self.wa_ids[index], user_id, faults)
 
@@ -118,8 +118,9 @@ def in_columns(outcomes: Iterable[Outcome]) -> Outcomes:
     if isinstance(outcomes, Outcomes):
         return outcomes
     given = tuple(outcomes)
-    columns = Outcomes(built=dict(enumerate(given)))
-    columns.enter([each.input for each in given])
-    for index, each in enumerate(given):
-        columns.verdicts[index] = Verdict(each.status, each.wa_id, each.user_id, each.faults)
-    return columns
+    verdicts = Verdicts(
+        [each.status for each in given],
+        [each.wa_id for each in given],
+        {index: (each.user_id, each.faults) for index, each in enumerate(given)},
+    )
+    return Outcomes([each.input for each in given], verdicts, built=dict(enumerate(given)))
