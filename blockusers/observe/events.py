@@ -195,6 +195,6 @@ def _attributes(name: str, value: object) -> dict[str, Any]:
 
 
 def because(error: BaseException) -> str:
-    """Say what went wrong; it may be an error of the caller's, and name anybody."""
+    """Return class and text of *error*, masked: an error of the caller's may name anybody."""
     text = mask_all(str(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

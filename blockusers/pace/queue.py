@@ -29,7 +29,7 @@ class Queue:
         return sum(map(len, self._lines))
 
     def add(self, waiter: asyncio.Future[Slot], priority: Priority, *, again: bool) -> None:
-        """Let *waiter* wait, behind those of its class."""
+        """Add *waiter* behind those of its class."""
         self._lines[2 * priority + (not again)][waiter] = next(self._numbers)
 
     def discard(self, waiter: asyncio.Future[Slot]) -> None:

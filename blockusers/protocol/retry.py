@@ -184,7 +184,7 @@ class _StopAfterTime(stop_base):
 
 
 def _pace_waits(pace: Pace, error: BaseException) -> bool:
-    """Say whether the next attempt starts as soon as the pace has a slot, without another wait."""
+    """Return whether the next attempt starts as soon as the pace has a slot, without another wait."""
     return pace.adapts and isinstance(error, RateLimited)
 
 

@@ -96,7 +96,7 @@ _CONVERTER.register_structure_hook(
 
 
 def are_digits(values: Sequence[Any]) -> bool:
-    """Say whether all are the bare digits of a WhatsApp id."""
+    """Return whether all are the bare digits of a WhatsApp id."""
     try:
         digits = "".join(values)
     except TypeError:

@@ -37,14 +37,14 @@ class Exchange:
     _latency: float
 
     async def carry_out(self) -> Answer:
-        """Let the request take effect; give the answer that is due."""
+        """Carry out the request, and return the answer to it."""
         answer = self._act()
         if self._latency:
             await asyncio.sleep(self._latency)
         return answer
 
     async def hang(self) -> NoReturn:
-        """Say nothing until the client leaves or the sandbox stops: either cancels this."""
+        """Wait until the client leaves or the sandbox stops: either cancels this."""
         while True:
             await asyncio.get_running_loop().create_future()
 

@@ -61,7 +61,7 @@ class Rules:
     )
     """What a user named twice gets: one answer, or a refusal of the request."""
     rewrite_wa_ids: bool = False
-    """Give Brazilian, Mexican and Argentine numbers the `wa_id` of their other spelling."""
+    """Whether Brazilian, Mexican and Argentine numbers get the `wa_id` of their other spelling."""
     magic: bool = True
     """Whether magic numbers fail as `blockusers.sandbox.magic` lists them."""
     magic_attempts: int = attrs.field(default=2, validator=_from_zero)

@@ -150,7 +150,7 @@ class Sandbox:
     # What happens in the world around it.
 
     def message_from(self, *users: str, phone_number_id: str | None = None) -> None:
-        """Let *users* write to the business now, so that they can be blocked for a while."""
+        """Pretend that *users* write to the business now, so that they can be blocked for a while."""
         with self._lock:
             self._blocklist(phone_number_id).message_from(self._keys(users))
 

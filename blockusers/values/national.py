@@ -75,7 +75,7 @@ class NationalReader(Reader):
         return Identifier(key, f"+{key}")
 
     def read_plain(self, users: Sequence[object]) -> None:  # noqa: ARG002
-        """Say that each needs a closer look."""
+        """Return None: each needs a closer look."""
         return
 
     def _the_one(self, text: str) -> str:

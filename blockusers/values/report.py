@@ -119,7 +119,7 @@ class Report(Sequence[Outcome]):
         return len(self._outcomes)
 
     def __bool__(self) -> bool:
-        """Be true, also without outcomes: a report is there."""
+        """Return True, also without outcomes: there is a report."""
         return True
 
     def __iter__(self) -> Iterator[Outcome]:

@@ -40,7 +40,7 @@ class Identifier(NamedTuple):
 
 @attrs.frozen
 class Identifiers(Sequence[Identifier]):
-    """Many users, in columns; an `Identifier` for whoever looks at one."""
+    """Many users, in columns; an index gives an `Identifier`, a slice gives `Identifiers`."""
 
     keys: Sequence[str] = attrs.field(repr=False)
     wires: Sequence[str] = attrs.field(repr=False)
