@@ -62,7 +62,7 @@ def magic_numbers() -> str:
     lines = ["| ends with | error | who fails | for how long |", "| --- | --- | --- | --- |"]
     for ending, magic in sorted(MAGIC.items()):
         whole = "the whole request" if magic.whole else "that number"
-        lasting = "`Rules.magic_attempts` times" if magic.passing else "always"
+        lasting = "`Rules.magic_attempts` times" if magic.transient else "always"
         lines.append(f"| `{ending}` | {WORDINGS[magic.code].message} | {whole} | {lasting} |")
     return "\n".join(lines)
 

@@ -36,8 +36,6 @@ def number(
     """Return `check_number` as a validator of an attrs field, which may be None if *optional*."""
 
     def check(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
-        if optional and value is None:
-            return
         check_number(field.alias or field.name, value, whole=whole, least=least, most=most)
 
-    return check
+    return attrs.validators.optional(check) if optional else check

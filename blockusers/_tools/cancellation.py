@@ -10,7 +10,7 @@ from typing import Any, Final
 
 @contextmanager
 def no_foreign_cancellation() -> Iterator[None]:
-    """Let a cancellation of this task pass; make a plain error of any other.
+    """Pass a cancellation of this task on; turn any other into a `RuntimeError`.
 
     Code of a caller's that awaits a cancelled task or future of its own raises `CancelledError` in
     a task that nobody cancelled.  asyncio would drop that task in silence, and with it the users
@@ -33,7 +33,7 @@ GRACE: Final = 1.0
 
 
 class Running:
-    """What is going on now, so that somebody can wait until it has ended."""
+    """A set of things that are going on now, with a way to wait until all have ended."""
 
     def __init__(self) -> None:
         self._things: set[Any] = set()

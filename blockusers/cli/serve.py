@@ -85,5 +85,5 @@ def _greeting(sandbox: Sandbox) -> str:
 def _magic(ending: str, magic: Magic) -> str:
     scope = "request" if magic.whole else "number"
     code = known(magic.code)
-    passing = " (the first times)" if magic.passing else ""
+    passing = " (the first times)" if magic.transient else ""
     return f"  …{ending}  {scope:8} {code.meaning if code else magic.code}{passing}"

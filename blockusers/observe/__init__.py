@@ -1,1 +1,1 @@
-"""Tells observers and the log what a client does."""
+"""Tells what a client does: `events` are values, `observers` notifies, `logs` writes the log."""

@@ -1,8 +1,8 @@
 """The log: an observer that writes what a client does to the logger `blockusers`.
 
-Each record carries the event's values under the names that OpenTelemetry has for them (`extra`),
-for those whose log is JSON.  A client's normal life is at DEBUG; INFO tells of jobs that end, of
-faults after which a request is sent again and of each change of the pace's mode.
+The message is the event's line; its values are in `extra`, for logs in JSON.  Levels: INFO when a
+job ends, when a request is retried after an error, and when the pace changes its mode; DEBUG for
+everything else, refusals for the rate limit included.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Notifies observers of what a client does.
+"""Notifies observers of what a client does: the log, OpenTelemetry, functions of the caller's own.
 
-An observer is a function that takes an event.  The log (`blockusers.observe.logs`) is one and is
-always there, OpenTelemetry (`blockusers.otel`) is another; `Client(…, observers=[…])` takes any
-others.  An observer that fails changes nothing for the client or for the other observers.
+An observer is a function that takes an event.  The log (`logs`) is one and is always there,
+OpenTelemetry (`blockusers.otel`) is another; `Client(…, observers=[…])` takes any others.  An
+observer that fails is logged, and harms nothing else.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Final, Protocol, TypeVar
 
+import attrs
+
 from blockusers.observe.events import (
     Event,
     JobEnded,
@@ -27,7 +29,7 @@ from blockusers.observe.events import (
     Retrying,
 )
 from blockusers.pace.protocol import PaceState
-from blockusers.protocol.wire import Reply, Request
+from blockusers.protocol.messages import Reply, Request
 from blockusers.values.masking import mask_all
 from blockusers.values.outcome import written
 from blockusers.values.report import Incomplete, Report
@@ -36,10 +38,9 @@ _LOG: Final = logging.getLogger("blockusers")
 
 
 class Observer(Protocol):
-    """A function that takes events. It must be a plain one and return soon: the loop waits for it.
+    """Takes events: a plain function that must return soon, because the event loop waits for it.
 
-    What it raises is logged and otherwise ignored. Later versions may add events, so ignore those
-    that you do not know.
+    What it raises is logged and otherwise ignored. It must ignore events that it does not know.
     """
 
     def __call__(self, event: Event, /) -> object:
@@ -53,7 +54,7 @@ _job: Final[ContextVar[int | None]] = ContextVar("blockusers_job", default=None)
 
 
 def not_of_a_job() -> None:
-    """Let what happens in this task from now on belong to no job."""
+    """Let events of this task belong to no job from now on."""
     _job.set(None)
 
 
@@ -65,7 +66,7 @@ def _described(error: BaseException) -> str:
 
 
 class Observers:
-    """All who watch one client.
+    """The observers of one client.
 
     Args:
         phone_number_id: Of the client's account.
@@ -90,8 +91,8 @@ class Observers:
                 )
 
     def tell(self, event: Event) -> None:
-        """Tell them all."""
-        event = event._replace(phone_number_id=self._phone_number_id, job=_job.get())
+        """Call all observers with *event*, and the job that this task belongs to."""
+        event = attrs.evolve(event, phone_number_id=self._phone_number_id, job=_job.get())
         for observer in self._observers:
             try:
                 observer(event)
@@ -100,7 +101,7 @@ class Observers:
                 _LOG.warning("an observer failed: %s", _described(error))
 
     async def job(self, operation: str, work: Awaitable[Report]) -> Report:
-        """Await *work*, and tell of it."""
+        """Await *work*, between the events that it started and ended."""
         outer = _job.set(next(_numbers))
         started = time.monotonic()
         report: Report | None = None
@@ -125,7 +126,7 @@ class Observers:
         read: Callable[[Reply], T],
         users: int = 0,
     ) -> T:
-        """Send *request*, read the reply, and tell of it."""
+        """Send *request* and read the reply, between the events for both."""
         number, started = next(_numbers), time.monotonic()
         status: int | None = None
         error: BaseException | None = None
@@ -142,9 +143,9 @@ class Observers:
             self.tell(RequestEnded(operation, number, users, seconds, status, error))
 
     def retrying(self, operation: str) -> Callable[[BaseException, float], None]:
-        """Return a function that tells of a retry, given its reason and the seconds until then."""
+        """Return a function that makes the event for a retry, given its reason and the wait."""
         return lambda error, wait: self.tell(Retrying(operation, error, wait))
 
     def pace_changed(self, before: PaceState, now: PaceState) -> None:
-        """Tell of a change of pace."""
+        """Make the event for a change of pace."""
         self.tell(PaceChanged(before.mode, now))

@@ -1,4 +1,5 @@
-"""When a request may leave: learns the server's rate limit, and lets requests wait.
+"""Rate limiting: learns the server's limit, and makes requests wait until they may be sent.
 
-`protocol` is what a client needs, `paces` waits, `controller` decides when, `queue` who is next.
+`controller` decides when the next request may leave and `queue` whose it is; `paces` does the
+waiting; `sizes` learns the largest request; `protocol` is what a pace of your own must offer.
 """

@@ -1,22 +1,21 @@
-"""Decides when the next request may leave, and how many users it may name.
+"""Decides when the next request may leave, and how many users it may name; never waits itself.
 
-A controller is a pure state machine: the time is passed in, and nothing here waits.  The paces in
-`paces` ask it `wait(now)`, tell it `start(now)` when a request leaves, and `end(now, slot)` when
-the answer is in.  `FixedController` knows its limit.  `AdaptiveController` finds it out, in three
-modes:
+A controller is a pure state machine: the time is passed in.  `paces`, which does the waiting, asks
+it `wait(now)`, tells it `start(now)` when a request leaves, and `end(now, slot)` when the answer is
+in.  `FixedController` knows its limit.  `AdaptiveController` learns it, in three modes:
 
 start
-    Nothing is spaced.  A window of requests in flight grows with each that passes, until the
-    server refuses one for its rate limit.
+    Requests are not spaced.  A window limits how many are in flight; it grows with each request
+    that passes, until the server refuses one for its rate limit.
 hold
-    The server has refused, and nobody knows yet how long for.  When all answers are in, single
-    requests try, after longer and longer waits.  Once one passes, it is *start* again, with a
-    window of one.
+    The rate limit is exhausted, for an unknown time.  After all answers are in, single requests
+    (*probes*) try whether it still is, after longer and longer waits.  Once a probe passes, the
+    mode is *start* again, with a window of one.
 steady
-    Requests leave at a rate.  What passed from one refusal to a later one is what the limit gave
-    in that time, so each refusal measures the limit, and the rate is set just below it.  Each
-    request that passes raises it a little.  Refusals in a row mean that the measure is of no
-    use any more: *hold*.
+    Requests leave at a rate.  How many passed between two refusals tells what the limit gave in
+    that time, so each refusal measures the limit, and the rate is set just below it.  Each
+    request that passes raises the rate a little.  Several refusals in a row mean that the
+    measure is wrong: *hold*.
 
 130429 also means "too many users in one request".  Only a request that is larger than all that
 ever passed can have been refused for its size; `Sizes` finds out.
@@ -35,7 +34,7 @@ Mode = Literal["fixed", "start", "hold", "steady"]
 
 
 class Controller(abc.ABC):
-    """What every controller does: counts requests, and obeys the server where it asks to wait."""
+    """What every controller does: counts requests, and waits where the server asks for it."""
 
     mode: Mode
     rate: float | None = None
@@ -96,10 +95,9 @@ class Controller(abc.ABC):
         """
         return 0.0
 
-    @abc.abstractmethod
     def _opens_at(self) -> float:
         """Return when the next request may leave, by what this controller knows."""
-        ...
+        return self._next_start
 
     @abc.abstractmethod
     def _start(self, now: float, idle: float) -> Slot:
@@ -113,15 +111,12 @@ class Controller(abc.ABC):
 
 
 class FixedController(Controller):
-    """So many requests at once, so many per second; learns nothing."""
+    """So many requests at once, so many per second; learns nothing from refusals."""
 
     def __init__(self, max_in_flight: int, per_second: float | None) -> None:
         super().__init__(max_in_flight)
         self.mode = "fixed"
         self.rate = per_second
-
-    def _opens_at(self) -> float:
-        return self._next_start
 
     def _start(self, now: float, idle: float) -> Slot:  # noqa: ARG002
         if self.rate is not None:
@@ -164,7 +159,7 @@ _SLOWEST: Final = 0.01
 
 
 class _Measure:
-    """What the limit gave since it was exhausted."""
+    """How many requests passed since the limit was exhausted."""
 
     def __init__(self, since: float) -> None:
         self.since = since
@@ -179,14 +174,14 @@ class _Measure:
         return (self.passed + 0.5) / max(now - self.since, 0.001)
 
     def fade(self, now: float) -> None:
-        """Forget what is long ago."""
+        """Give what is long ago less weight."""
         kept = min(1.0, _MEMORY / max(1.0, self.passed))
         self.since = now - (now - self.since) * kept
         self.passed *= kept
 
 
 class AdaptiveController(Controller):
-    """Finds out the rate limit, and the largest request that the server takes."""
+    """Learns the rate limit, and the largest request that the server takes."""
 
     def __init__(self, max_in_flight: int) -> None:
         super().__init__(max_in_flight)
@@ -197,10 +192,9 @@ class AdaptiveController(Controller):
         self._measure: _Measure | None = None
         self._calm = 0
         self._refused_in_a_row = 0
-        # Refusals of requests that started before this are no news.
-        self._news_from = -math.inf
+        self._last_reaction = -math.inf
         self._probes_refused = 0
-        self._shrunk = False
+        self._shrunk = False  # whether this hold found a smaller size
         self._held = 0.0
         self._held_since = math.inf
 
@@ -216,7 +210,7 @@ class AdaptiveController(Controller):
     def retract(self, slot: Slot) -> None:
         """Take a slot back whose request never left."""
         super().retract(slot)
-        self._sizes.learn(slot, lone=False)
+        self._sizes.learn(slot, is_probe=False)
 
     def _opens_at(self) -> float:
         match self.mode:
@@ -225,7 +219,7 @@ class AdaptiveController(Controller):
             case "hold":
                 return math.inf if self.in_flight else self._next_start
             case _:
-                return self._next_start
+                return super()._opens_at()
 
     def _start(self, now: float, idle: float) -> Slot:
         if self._measure is not None:
@@ -241,48 +235,73 @@ class AdaptiveController(Controller):
         if slot.was_admitted is not None:
             round_trip = now - slot.started
             self._round_trip += (round_trip - self._round_trip) / (8 if self._round_trip else 1)
-        if self.mode == "hold":
-            self._count_hold(now)
-        lone = self.mode == "hold" and slot.started > self._news_from
-        limit = self.max_users
-        about_size = self._sizes.learn(slot, lone=lone)
         if slot.was_admitted:
-            self._passed(slot)
+            self._calm += 1
+            self._refused_in_a_row = 0
+            if self._measure is not None:
+                self._measure.add(slot)
         elif slot.was_admitted is False:
             self._calm = 0
-        if lone:
-            self._probe_ended(now, slot, shrunk=self.max_users < limit)
-        elif slot.was_admitted is False and not about_size and slot.started > self._news_from:
-            self._refused(now)
+        # A refusal says nothing new if its request left before the last reaction to a refusal.
+        is_new = slot.started > self._last_reaction
+        is_probe = self.mode == "hold" and is_new
+        is_about_size = self._sizes.learn(slot, is_probe=is_probe)
+        is_exhausted = slot.was_admitted is False and is_new and not is_about_size
+        match self.mode:
+            case "start":
+                self._end_in_start(now, slot, is_exhausted=is_exhausted)
+            case "steady":
+                self._end_in_steady(now, slot, is_exhausted=is_exhausted)
+            case _:
+                self._count_hold(now)
+                if is_probe:
+                    self._end_in_hold(now, slot, is_about_size=is_about_size)
 
-    def _passed(self, slot: Slot) -> None:
-        self._calm += 1
-        self._refused_in_a_row = 0
-        if self._measure is not None:
-            self._measure.add(slot)
-        if self.mode == "start" and self.in_flight + 1 >= int(self._window):
+    def _end_in_start(self, now: float, slot: Slot, *, is_exhausted: bool) -> None:
+        """Widen the window, until a refusal."""
+        if is_exhausted:
+            self._space_or_hold(now)
+        elif slot.was_admitted and self.in_flight + 1 >= int(self._window):
             fast = self._measure is None and self._window < _FAST_WINDOW
             self._window += 1 if fast else _WINDOW_GAIN / self._window
-        elif self.rate is not None and slot.prompt:
+
+    def _end_in_steady(self, now: float, slot: Slot, *, is_exhausted: bool) -> None:
+        """Raise the rate a little, until a refusal."""
+        if is_exhausted:
+            self._space_or_hold(now)
+        elif slot.was_admitted and slot.prompt and self.rate is not None:
             doublings = max(0.0, 2 * self._calm / _CALM - 2)
             self.rate *= 1 + min(_GAIN * 2**doublings, _LARGEST_GAIN)
 
-    def _refused(self, now: float) -> None:
-        """React to news that the limit is exhausted."""
+    def _end_in_hold(self, now: float, probe: Slot, *, is_about_size: bool) -> None:
+        """Go back to *start* if the probe passed; else wait longer for the next one."""
+        if probe.was_admitted:
+            self.mode, self._window, self._held_since = "start", 1.0, math.inf
+            if self._shrunk:  # it was the size, so nothing is known about the rate
+                self._measure = None
+            return
+        self._last_reaction = now
+        self._shrunk = self._shrunk or is_about_size
+        self._probes_refused += probe.was_admitted is False and not is_about_size
+        self._wait_for_probe(now)
+
+    def _space_or_hold(self, now: float) -> None:
+        """Set the rate just below the measured limit; without a measure, or a wrong one, hold."""
         self._refused_in_a_row += 1
         if self._measure is None or self._refused_in_a_row >= _TOO_MANY:
             self._hold(now)
             return
         if self.mode == "start":
-            self.mode, self._news_from = "steady", now
+            self.mode, self._last_reaction = "steady", now
         measured = max(_SLOWEST, _MARGIN * self._measure.rate(now))
         self.rate = min(measured, self.rate or measured)
         self._measure.fade(now)
         self._next_start = max(self._next_start, now + 1 / self.rate)
 
     def _hold(self, now: float) -> None:
+        """Stop sending, and measure anew from here."""
         self.mode, self.rate = "hold", None
-        self._news_from = now
+        self._last_reaction = now
         self._held_since = max(now, self.asked_to_wait_until)
         self._measure = _Measure(now)
         self._probes_refused = 0
@@ -297,14 +316,3 @@ class AdaptiveController(Controller):
         """Note how long it has held so far; what the server asks to wait from here is no hold."""
         self._held += max(0.0, now - self._held_since)
         self._held_since = max(now, self.asked_to_wait_until)
-
-    def _probe_ended(self, now: float, slot: Slot, *, shrunk: bool) -> None:
-        if slot.was_admitted:
-            self.mode, self._window, self._held_since = "start", 1.0, math.inf
-            if self._shrunk:  # it was the size, so nothing is known about the rate
-                self._measure = None
-            return
-        self._news_from = now
-        self._shrunk = self._shrunk or shrunk
-        self._probes_refused += slot.was_admitted is False and not shrunk
-        self._wait_for_probe(now)

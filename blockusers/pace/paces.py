@@ -1,11 +1,10 @@
-"""Lets requests wait until they may leave: one pace stands between a client and the socket.
+"""Waits: holds each request back until it may be sent; `controller` decides when that is.
 
-Every request passes `pace.slot()`.  A slot says how many users the request may name, and is told
-if the server refused it for its rate limit.  Single calls go before the chunks of a job, and those
-before the pages of a listing; within a class, first come, first served.  But every fourth slot
-goes to whoever has waited longest, so that no class starves.
-
-This module waits; `controller` decides, without waiting, when the next request may leave.
+One pace stands between a client and the socket: every request passes `pace.slot()`.  A slot says
+how many users the request may name, and learns whether the server refused it for its rate limit.
+Single calls go before the chunks of a job, and those before the pages of a listing; within a
+class, first come, first served.  But every fourth slot goes to whoever has waited longest, so that
+no class starves.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ _SLOWEST: Final = 1e-6
 
 
 @attrs.define(eq=False, kw_only=True)
-class _GatedPace:
-    """Lets requests through in their order, when a controller says so."""
+class _ControlledPace:
+    """Sends requests in the order of a queue, when a controller permits."""
 
     _clock: Callable[[], float] = attrs.field(default=time.monotonic, repr=False)
     _sleep: Callable[[float], Awaitable[object]] = attrs.field(default=asyncio.sleep, repr=False)
@@ -36,7 +35,7 @@ class _GatedPace:
     """Who is told when the mode, the rate or the largest request changes."""
     _controller: Controller = attrs.field(init=False, repr=False)
     _queue: Queue = attrs.field(factory=Queue, init=False, repr=False)
-    _alarm: asyncio.Task[None] | None = attrs.field(default=None, init=False, repr=False)
+    _timer: asyncio.Task[None] | None = attrs.field(default=None, init=False, repr=False)
 
     @property
     def state(self) -> PaceState:
@@ -58,66 +57,66 @@ class _GatedPace:
     async def slot(
         self, priority: Priority = Priority.BULK, *, again: bool = False
     ) -> AsyncGenerator[Slot]:
-        """Wait until one request may be sent."""
+        """Wait until one request may be sent; leaving the context gives the slot back."""
         held_before = self._controller.held(self._clock())
-        slot = await self._enter(priority, again=again)
+        slot = await self._acquire(priority, again=again)
         slot.held = self._controller.held(self._clock()) - held_before
         try:
             yield slot
             if slot.was_admitted is None:
                 slot.admitted()
         finally:
-            self._leave(slot)
+            self._release(slot)
 
-    async def _enter(self, priority: Priority, *, again: bool) -> Slot:
+    async def _acquire(self, priority: Priority, *, again: bool) -> Slot:
         waiter: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         self._queue.add(waiter, priority, again=again)
-        self._let_through()
+        self._grant()
         try:
             return await waiter
         except asyncio.CancelledError:
             self._queue.discard(waiter)
-            if not waiter.cancelled():  # it was let through just before
+            if not waiter.cancelled():  # it was granted just before
                 self._controller.retract(waiter.result())
-            self._let_through()
+            self._grant()
             raise
 
-    def _leave(self, slot: Slot) -> None:
+    def _release(self, slot: Slot) -> None:
         before = self.state
         self._controller.end(self._clock(), slot)
-        self._let_through()
+        self._grant()
         now = self.state
         if (before.mode, before.rate, before.max_users) != (now.mode, now.rate, now.max_users):
             for listener in tuple(self.listeners):
                 listener(before, now)
 
-    def _let_through(self) -> None:
-        """Let those go who may go now, and set the alarm for the next."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+    def _grant(self) -> None:
+        """Give slots to those who may go now, and set the timer for the next."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         while self._queue:
             now = self._clock()
             wait = self._controller.wait(now)
             if wait > 0:
                 if wait < float("inf"):
-                    self._alarm = asyncio.ensure_future(self._ring_after(wait))
+                    self._timer = asyncio.ensure_future(self._grant_after(wait))
                 return
             waiter = self._queue.pop()
             if not waiter.done():  # a cancelled one has not run yet
                 waiter.set_result(self._controller.start(now))
 
-    async def _ring_after(self, seconds: float) -> None:
+    async def _grant_after(self, seconds: float) -> None:
         await self._sleep(seconds)
-        self._alarm = None
-        self._let_through()
+        self._timer = None
+        self._grant()
 
 
 @attrs.define(eq=False)
-class FixedPace(_GatedPace):
-    """A pace for those who know their limit: so many requests at once, so many per second.
+class FixedPace(_ControlledPace):
+    """A pace with a known limit: so many requests at once, so many per second.
 
-    It learns nothing, but where the server asks to wait, every request waits.
+    It learns nothing, but when the server asks to wait, all requests wait.
 
     Args:
         max_in_flight: Most requests at the same time.
@@ -141,8 +140,8 @@ class FixedPace(_GatedPace):
 
 
 @attrs.define(eq=False)
-class AdaptivePace(_GatedPace):
-    """A pace that finds out the server's rate limit, and the largest request that it takes.
+class AdaptivePace(_ControlledPace):
+    """A pace that learns the server's rate limit, and the largest request that it takes.
 
     It starts with a few requests at once and sends more as they pass.  When the server refuses
     one for its rate limit (130429), it waits until single requests pass again, measures what the

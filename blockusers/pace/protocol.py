@@ -1,4 +1,4 @@
-"""What a client needs of a pace: the protocol, for those who write a pace of their own."""
+"""`Pace`: what a pace has to offer a client, with `Slot`, `Priority` and `PaceState`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGEST_REQUEST: Final = 1000
 
 @attrs.define
 class Slot:
-    """Permission to send one request. Tell it what the answer says about the rate limit."""
+    """Permission to send one request."""
 
     max_users: int
     """Most users that the request may name."""
@@ -26,10 +26,11 @@ class Slot:
     retry_after: float | None = attrs.field(default=None, init=False)
     """Seconds that the server asked to wait."""
     held: float = attrs.field(default=0.0, init=False)
-    """Seconds of the wait for this slot in which the rate limit held everything up."""
+    """Seconds of the wait for this slot in which an exhausted rate limit let nobody through."""
     started: float = attrs.field(default=0.0, kw_only=True)
+    """When it was given, by the pace's clock."""
     prompt: bool = attrs.field(default=True, kw_only=True)
-    """Whether it left as soon as it might; if not, it says nothing about the rate."""
+    """Whether it was given as soon as the rate permitted; else it says nothing about the rate."""
 
     def rate_limited(self, retry_after: float | None) -> None:
         """Tell the pace that the server refused the request for its rate limit."""
@@ -45,7 +46,7 @@ class Slot:
 
 
 class Priority(enum.IntEnum):
-    """The classes of requests; the one with the smaller number goes first."""
+    """Who goes first: the smaller."""
 
     SINGLE = 0
     BULK = 1
@@ -76,7 +77,7 @@ class PaceState:
 
 
 class Pace(Protocol):
-    """What a client needs of a pace: write a class with these members for a pace of your own."""
+    """What a client needs of a pace."""
 
     @property
     def max_in_flight(self) -> int:

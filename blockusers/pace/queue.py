@@ -1,4 +1,4 @@
-"""Decides who gets the next slot of a pace, of all that wait for one."""
+"""The queue for slots of a pace: decides by priority, age and fairness who gets the next one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from blockusers.pace.protocol import Priority, Slot
 
 _FAIR: Final = 4
-"""Every so many slots one goes to whoever has waited longest."""
+"""Every fourth slot goes to whoever has waited longest."""
 
 
 class Queue:
@@ -19,7 +19,7 @@ class Queue:
     def __init__(self) -> None:
         self._numbers = itertools.count()
         self._granted = 0
-        # A line for each class, and before it one for those who are sent again; each waiter with
+        # For each class a line of those who are sent again, then one of the others; each waiter has
         # a number that tells who came first.
         self._lines: list[OrderedDict[asyncio.Future[Slot], int]] = [
             OrderedDict() for _ in Priority for _ in (True, False)
@@ -29,7 +29,7 @@ class Queue:
         return sum(map(len, self._lines))
 
     def add(self, waiter: asyncio.Future[Slot], priority: Priority, *, again: bool) -> None:
-        """Let *waiter* wait, behind those of its class."""
+        """Add *waiter* behind those of its class."""
         self._lines[2 * priority + (not again)][waiter] = next(self._numbers)
 
     def discard(self, waiter: asyncio.Future[Slot]) -> None:

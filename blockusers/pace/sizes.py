@@ -1,4 +1,4 @@
-"""Finds the largest request that the server takes; pure, as the controller that asks it is."""
+"""Learns the largest request that the server takes, from what passed and what was refused."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Final
 
 from blockusers.pace.protocol import LARGEST_REQUEST, Slot
 
-_SIZE_ACCURACY: Final = 1.25
+_ACCURACY: Final = 1.25
 """Sizes are tried until what was refused is no more than so many times what passed."""
-_SIZE_PATIENCE: Final = 20
+_PATIENCE: Final = 20
 """After so many requests a refused size is tried again; later, after twice as many each time."""
 
 
 class Sizes:
-    """Finds the largest request that the server takes.
+    """Learns the largest request that the server takes.
 
-    All requests may be of the largest size until a lone one is refused that is larger than all
-    that ever passed.  Then sizes are halved until one passes, and from there larger ones are
+    All requests may be of the largest size until a probe is refused that is larger than all that
+    ever passed.  Then sizes are halved until one passes, and from there larger ones are
     tried, one request at a time: twice the size at first, then between what passed and what was
     refused.  A refusal for the rate is mistaken for one of the size now and then, so what was
     refused is tried again later.
@@ -29,18 +29,18 @@ class Sizes:
         self._passed = 0
         self._too_large: float = math.inf
         self._trying: int | None = None
-        self._patience = self._until_next_doubt = _SIZE_PATIENCE
+        self._patience = self._until_next_doubt = _PATIENCE
 
     def larger(self) -> int | None:
         """Return a size above the limit to try with one request; None if there is none."""
         if self._trying is not None or self.limit == LARGEST_REQUEST:
             return None
-        if self._too_large > _SIZE_ACCURACY * self.limit:
+        if self._too_large > _ACCURACY * self.limit:
             between = (self.limit + min(self._too_large, 3 * self.limit)) / 2
             self._trying = min(int(between), LARGEST_REQUEST)
         return self._trying
 
-    def learn(self, slot: Slot, *, lone: bool) -> bool:
+    def learn(self, slot: Slot, *, is_probe: bool) -> bool:
         """Learn from an answer; return whether it tells about the size and not about the rate."""
         tried = slot.max_users == self._trying
         if tried:
@@ -48,9 +48,10 @@ class Sizes:
         if slot.was_admitted:
             self._admitted(slot.users)
         elif slot.was_admitted is False and slot.users > self._passed:
-            if lone:
-                self.limit = max(self._passed, slot.users // 2, 1)
-            elif tried:
+            if is_probe:
+                before, self.limit = self.limit, max(self._passed, slot.users // 2, 1)
+                return self.limit < before
+            if tried:
                 self._too_large = slot.users
                 return True
         return False

@@ -1,19 +1,26 @@
-"""Retries: which errors are worth another attempt, how long to wait before, when to give up.
+"""Retries: which errors are worth another attempt, how long to wait before it, when to give up.
 
 Timeouts, resets, unreadable answers, transient errors of Meta's and refusals for the rate limit
 are tried again; blocking and unblocking are set operations, so sending one twice does no harm.
+
+`RetryPolicy.run` puts tenacity's parts together: what to retry, how long to wait, when to stop.
+Two things are this library's own.  A refusal for the rate limit uses up seconds, not attempts.
+And seconds that are spent waiting for others, or because the server asked for it, do not count.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import attrs
-import tenacity
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+from tenacity.retry import retry_base
+from tenacity.stop import stop_base
 
 from blockusers._tools.arguments import number
 from blockusers._tools.cancellation import no_foreign_cancellation
@@ -35,11 +42,6 @@ _TRANSIENT: Final = (
 )
 
 
-def is_transient(error: BaseException) -> bool:
-    """Whether trying again may help; never so for a cancellation, which tenacity asks about too."""
-    return isinstance(error, _TRANSIENT)
-
-
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
     """How often to try again, and how long to wait before.
@@ -53,12 +55,12 @@ class RetryPolicy:
     """
 
     attempts: int = attrs.field(default=6, validator=number(whole=True, least=1))
-    """Most attempts, the first included. A refusal for the rate limit uses up time instead."""
+    """Most attempts, the first included. A refusal for the rate limit counts as time instead."""
     timeout: float | None = attrs.field(default=300.0, validator=number(optional=True))
     """Seconds since the first failure after which there is no further attempt; None never gives
-    up on the rate limit. Waiting behind other requests, or because the server asked for it, does
-    not count, but waiting until an exhausted rate limit lets requests pass again does. A wait
-    asked for that is longer than what is left ends the attempts."""
+    up on the rate limit. Time spent behind other requests, or because the server asked to wait,
+    does not count; time until an exhausted rate limit lets requests pass again does. If the server
+    asks to wait for longer than what is left, there is no further attempt."""
     wait_initial: float = attrs.field(default=0.5, validator=number())
     """Longest first wait in seconds."""
     wait_max: float = attrs.field(default=30.0, validator=number())
@@ -87,12 +89,12 @@ class RetryPolicy:
         Raises:
             BlockUsersError: The last error, once it is not worth trying again.
         """
-        budget = _Budget(self, pace)
-        attempts = tenacity.AsyncRetrying(  # shared between tasks, it would lose attempts
+        stop_after_time = _StopAfterTime(self, pace)
+        retrying = AsyncRetrying(  # one for each call: shared between tasks, it loses attempts
+            retry=retry_if_exception_type(_TRANSIENT) | _RetryTokenOnce(self.token_changes),
+            wait=lambda state: self._wait(state, pace),
+            stop=_StopAfterFailures(self.attempts) | stop_after_time,
             sleep=self.sleep,
-            retry=tenacity.retry_if_exception(budget.allows_another),
-            wait=budget.wait,
-            stop=budget.is_used_up,
             before_sleep=lambda state: on_retry(_error(state), state.upcoming_sleep),
             reraise=True,
         )
@@ -100,19 +102,20 @@ class RetryPolicy:
         async def attempt() -> T:
             self._check_patience(pace.state.hold_for)
             asked = self.clock()
-            async with pace.slot(priority, again=budget.first_failure is not None) as slot:
-                budget.waited(self.clock() - asked - slot.held)
+            async with pace.slot(priority, again=retrying.statistics["attempt_number"] > 1) as slot:
+                stop_after_time.deadline += self.clock() - asked - slot.held
                 try:
                     return await action(slot)
                 except ApiError as error:
-                    _teach(slot, error)
+                    _tell_pace(slot, error)
                     raise
+            raise RuntimeError("pace: slot() must let errors pass")
 
         with no_foreign_cancellation():
-            return await attempts(attempt)
+            return await retrying(attempt)
 
     def _check_patience(self, hold_for: float) -> None:
-        """Fail now rather than wait in silence behind a wait that another call was told of."""
+        """Raise at once if the server asked another call to wait longer than this one may."""
         if self.timeout is not None and hold_for > self.timeout:
             raise RateLimited(
                 f"the server asked to wait, for another {hold_for:.0f} s",
@@ -129,55 +132,64 @@ class RetryPolicy:
         longest = min(self.wait_max, self.wait_initial * 2.0 ** min(attempt - 1, 64))
         return self.random() * longest
 
+    def _wait(self, state: RetryCallState, pace: Pace) -> float:
+        error = _error(state)
+        if isinstance(error, AuthenticationError) or _pace_waits(pace, error):
+            return 0.0
+        return max(_asked_wait(error), self.jitter(state.attempt_number))
+
 
 @attrs.define
-class _Budget:
-    """What is left of the attempts and the seconds of one use of a policy."""
+class _RetryTokenOnce(retry_base):
+    """Retry once if the server refused the token, where the next one may be another."""
+
+    is_left: bool
+
+    def __call__(self, state: RetryCallState) -> bool:
+        error = _error(state)
+        if not (self.is_left and isinstance(error, AuthenticationError) and error.sent):
+            return False
+        self.is_left = False
+        return True
+
+
+@attrs.define
+class _StopAfterFailures(stop_base):
+    """Stop after so many failures, not counting refusals for the rate limit."""
+
+    left: int
+
+    def __call__(self, state: RetryCallState) -> bool:
+        self.left -= not isinstance(_error(state), RateLimited)
+        return self.left <= 0
+
+
+@attrs.define
+class _StopAfterTime(stop_base):
+    """Stop before a wait that is longer than what is left of the time since the first failure."""
 
     policy: RetryPolicy
     pace: Pace
-    attempts: int = 0
-    first_failure: float | None = None
-    not_counted: float = 0.0
-    """Seconds since the first failure that were spent waiting for others."""
-    tokens_refused: int = 0
+    deadline: float = math.inf
+    """Set by the first failure, and moved by every wait that does not count."""
 
-    def allows_another(self, error: BaseException) -> bool:
-        if isinstance(error, AuthenticationError) and error.sent and self.policy.token_changes:
-            self.tokens_refused += 1
-            return self.tokens_refused == 1
-        return is_transient(error)
-
-    def waited(self, seconds: float) -> None:
-        if self.first_failure is not None:
-            self.not_counted += seconds
-
-    def wait(self, state: tenacity.RetryCallState) -> float:
-        if self._is_paces_business(state) or isinstance(_error(state), AuthenticationError):
-            return 0.0
-        return max(_hint(state), self.policy.jitter(state.attempt_number))
-
-    def is_used_up(self, state: tenacity.RetryCallState) -> bool:
-        now = self.policy.clock()
-        if self.first_failure is None:
-            self.first_failure = now
-        self.attempts += not isinstance(_error(state), RateLimited)
-        if self.attempts >= self.policy.attempts:
-            return True
-        if self.policy.timeout is None:
-            return False
-        left = self.policy.timeout - (now - self.first_failure - self.not_counted)
-        if self._is_paces_business(state):
-            return self.pace.state.hold_for > left or left < 0
-        self.not_counted += _hint(state)
-        return bool(state.upcoming_sleep > left)
-
-    def _is_paces_business(self, state: tenacity.RetryCallState) -> bool:
-        """Say whether the wait is that for the next slot of the pace."""
-        return self.pace.adapts and isinstance(_error(state), RateLimited)
+    def __call__(self, state: RetryCallState) -> bool:
+        now, error = self.policy.clock(), _error(state)
+        if self.policy.timeout is not None and self.deadline == math.inf:
+            self.deadline = now + self.policy.timeout
+        left = self.deadline - now
+        if _pace_waits(self.pace, error):
+            return self.pace.state.hold_for > left
+        self.deadline += _asked_wait(error)
+        return state.upcoming_sleep > left
 
 
-def _teach(slot: Slot, error: ApiError) -> None:
+def _pace_waits(pace: Pace, error: BaseException) -> bool:
+    """Say whether the next attempt waits for a slot of the pace, and for nothing else."""
+    return pace.adapts and isinstance(error, RateLimited)
+
+
+def _tell_pace(slot: Slot, error: ApiError) -> None:
     """Tell the pace what an error says about the rate limit.
 
     Only the API's own answers come from behind the limit: an error without a code is the page of
@@ -191,12 +203,11 @@ def _teach(slot: Slot, error: ApiError) -> None:
         slot.asked_to_wait(error.retry_after)
 
 
-def _error(state: tenacity.RetryCallState) -> BaseException:
-    """Return why an attempt failed; about others nobody asks."""
+def _error(state: RetryCallState) -> BaseException:
+    """Return the error of an attempt that failed; tenacity asks only about those."""
     return state.outcome.exception()  # type: ignore[union-attr, return-value]
 
 
-def _hint(state: tenacity.RetryCallState) -> float:
+def _asked_wait(error: BaseException) -> float:
     """Return the seconds that the server asked to wait."""
-    error = _error(state)
     return (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0

@@ -1,6 +1,6 @@
-"""Sends one HTTP request and returns the answer as it came; the only module with a socket.
+"""Sends one HTTP request with the token and `appsecret_proof`; the only module with a socket.
 
-Nothing is interpreted here.  What this module guarantees:
+The reply is returned as it came, not interpreted.  What this module guarantees:
 
 - one `send` is at most one request on the wire: aiohttp by itself would repeat a DELETE or GET
   whose kept-alive connection is reset, so each `send` brings a middleware that lets one pass;
@@ -10,7 +10,7 @@ Nothing is interpreted here.  What this module guarantees:
   no proxy for loopback;
 - aiohttp's errors, whose text holds headers and the signed URL, never leave this module, nor does
   a traceback whose frames hold a secret;
-- no more of an answer is read, or decompressed, than its request allows;
+- no more of a reply is read, or decompressed, than its request allows;
 - what a borrowed session sets (headers, auth, cookies, timeout, middlewares, …) changes nothing,
   apart from its connector and, with `trust_env`, the proxies of the environment.
 """
@@ -23,20 +23,19 @@ import hmac
 import inspect
 import re
 import urllib.request
-import zlib
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
-from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Final, Literal, Self, TypeVar
 
 import aiohttp
 import attrs
+from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from blockusers import __version__
 from blockusers._tools.cancellation import no_foreign_cancellation
-from blockusers.protocol.wire import Reply, Request
-from blockusers.values.account import Account, Provider, check_token
+from blockusers.protocol.body import read_body, redact
+from blockusers.protocol.messages import Reply, Request
+from blockusers.values.account import Account, Provider, check_token, is_loopback
 from blockusers.values.errors import (
     BlockUsersError,
     ClientClosed,
@@ -51,7 +50,6 @@ T = TypeVar("T")
 
 _USER_AGENT: Final = f"blockusers/{__version__}"
 _NO_TIMERS: Final = aiohttp.ClientTimeout(None, None, None, None)
-_SHORTEST_SECRET: Final = 16
 
 
 @attrs.define
@@ -122,12 +120,7 @@ class Session:
         await self.open()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def send(self, request: Request) -> Reply:
@@ -170,7 +163,7 @@ class Session:
             raise
         except Exception as error:  # a borrowed session may run anybody's code
             raise _translate(error, sent=progress.sent) from None
-        return attrs.evolve(reply, body=_without(secrets, reply.body))
+        return attrs.evolve(reply, body=redact(reply.body, secrets))
 
     def _ready(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
@@ -234,7 +227,7 @@ class Session:
             auto_decompress=False,
             middlewares=(_only_once(headers, request.body, progress),),
         ) as response:
-            body = await _read(response, request.largest_reply)
+            body = await read_body(response, request.largest_reply)
             return Reply(response.status, response.headers, body)
 
 
@@ -271,17 +264,10 @@ def _url_of(account: Account) -> URL:
 
 def _proxy_for(url: URL) -> str | None:
     """Return the proxy that the environment names for *url*; never one for loopback."""
-    if _is_loopback(url.host or "") or urllib.request.proxy_bypass(url.host or ""):
+    if is_loopback(url.host) or urllib.request.proxy_bypass(url.host or ""):
         return None
     proxy = urllib.request.getproxies().get(url.scheme)
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _acceptable(session: aiohttp.ClientSession, headers: dict[str, str]) -> dict[str, str]:
@@ -302,9 +288,11 @@ class _Body(aiohttp.BytesPayload):
         super().__init__(body)
         self._progress = progress
 
-    async def write_with_length(self, *arguments: Any) -> None:
+    async def write_with_length(
+        self, writer: AbstractStreamWriter, content_length: int | None
+    ) -> None:
         self._progress.lacks = "answer"
-        await super().write_with_length(*arguments)
+        await super().write_with_length(writer, content_length)
 
 
 def _only_once(
@@ -329,44 +317,6 @@ def _only_once(
         return await handler(request)
 
     return middleware
-
-
-async def _read(response: aiohttp.ClientResponse, largest: int) -> bytes:
-    """Return the body, which has at most *largest* bytes, compressed or not.
-
-    Raises:
-        InvalidResponse: It has more; the rest is not read, and the connection is closed.
-    """
-    chunks, size = [], 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > largest:
-            response.close()
-            raise _too_large(largest)
-        chunks.append(chunk)
-    return _decompressed(b"".join(chunks), response.headers.get("Content-Encoding", ""), largest)
-
-
-def _decompressed(body: bytes, encoding: str, largest: int) -> bytes:
-    # Not by aiohttp: several versions that are in use would make gigabytes of a few kilobytes.
-    if encoding.lower() not in {"gzip", "x-gzip"}:
-        return body  # nothing else was asked for, so it is read as no JSON
-    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    try:
-        decompressed = decoder.decompress(body, largest + 1)
-    except zlib.error:
-        decompressed = b""
-    if len(decompressed) > largest:
-        raise _too_large(largest)
-    if not decoder.eof:
-        raise InvalidResponse("the answer cannot be decompressed")
-    return decompressed
-
-
-def _too_large(largest: int) -> InvalidResponse:
-    return InvalidResponse(
-        f"the answer is larger than {largest / 1024**2:.3g} MB; it was not read to its end"
-    )
 
 
 _UNSENT: Final = (
@@ -394,27 +344,3 @@ def _translate(error: Exception, *, sent: bool) -> TransportError:
         return InvalidResponse(f"the answer cannot be decoded ({cause})", sent, cause, number)
     what = "the connection broke" if sent else "no connection could be made"
     return ConnectionFailed(f"{what} ({cause})", sent, cause, number)
-
-
-_ESCAPED: Final = re.compile(rb"\\(?:u00([2-7][0-9A-Fa-f])|.)", re.DOTALL)
-
-
-def _without(secrets: list[str], body: bytes) -> bytes:
-    """Redact the secrets: Meta repeats a token that it cannot parse in its error message."""
-    known = [secret.encode() for secret in secrets if len(secret) >= _SHORTEST_SECRET]
-    if b"\\" in body:
-        plain = _ESCAPED.sub(_unescaped, body)
-        body = plain if any(secret in plain for secret in known) else body
-    for secret in known:
-        body = body.replace(secret, b"[secret]")
-    return body
-
-
-def _unescaped(escaped: re.Match[bytes]) -> bytes:
-    """Return what a JSON escape stands for, if it can be in a token."""
-    if escaped[0] == b"\\/":
-        return b"/"
-    if escaped[1] is None:
-        return escaped[0]
-    char = bytes.fromhex(escaped[1].decode())
-    return escaped[0] if char in b'"\\' else char

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from blockusers.sandbox import glitches
     from blockusers.sandbox.glitches import Glitch
     from blockusers.sandbox.magic import MAGIC, Magic
-    from blockusers.sandbox.records import Seen
+    from blockusers.sandbox.records import RecordedRequest
     from blockusers.sandbox.rules import SANDBOX_TOKEN, Rules
     from blockusers.sandbox.server import Credentials, Sandbox
 
@@ -23,9 +23,9 @@ __all__ = [
     "Credentials",
     "Glitch",
     "Magic",
+    "RecordedRequest",
     "Rules",
     "Sandbox",
-    "Seen",
     "glitches",
 ]
 
@@ -35,9 +35,9 @@ _HOMES = {
     "Credentials": "server",
     "Glitch": "glitches",
     "Magic": "magic",
+    "RecordedRequest": "records",
     "Rules": "rules",
     "Sandbox": "server",
-    "Seen": "records",
 }
 
 

@@ -1,23 +1,20 @@
-"""How answers are worded: the JSON and the headers, by the rules."""
+"""Builds the answers of the sandbox: status, JSON and headers, as the rules say."""
 
 from __future__ import annotations
 
 import secrets
 import zlib
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 import attrs
 import orjson
 
+from blockusers.sandbox.blocklist import Page
 from blockusers.sandbox.cursors import encode
-from blockusers.sandbox.people import Person, id_name
 from blockusers.sandbox.refusals import WORDINGS, Refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from blockusers.sandbox.blocklist import Page
-    from blockusers.sandbox.rules import Rules
+from blockusers.sandbox.rules import Rules
+from blockusers.sandbox.users import User, id_name
 
 _Row: TypeAlias = dict[str, Any]
 
@@ -38,13 +35,13 @@ class Answer:
 
 
 @attrs.frozen
-class Speaker:
-    """Words what came of a call."""
+class AnswerBuilder:
+    """Builds the answers to calls."""
 
     _rules: Rules
 
     def refused(self, refusal: Refusal, path: str) -> Answer:
-        """Word the refusal of a whole request."""
+        """Build the answer to a request that is refused."""
         limited = refusal.code == 130429
         status = self._rules.limit_status if limited else refusal.status
         headers = self._headers(path, limited=limited)
@@ -53,10 +50,10 @@ class Speaker:
         return Answer(status, orjson.dumps({"error": _error(refusal)}), headers, refusal.code)
 
     def changed(
-        self, method: str, people: Sequence[Person], faults: Mapping[str, int], path: str
+        self, method: str, users: Sequence[User], faults: Mapping[str, int], path: str
     ) -> Answer:
-        """Word what became of *people*: *faults* says who failed; the others were done."""
-        rows = self._ordered(people)
+        """Build the answer to POST or DELETE: *faults* says who failed; the others were done."""
+        rows = self._ordered(users)
         done = [_row(one) for one in rows if one.key not in faults]
         failed = [self._failed_row(one, faults[one.key]) for one in rows if one.key in faults]
         content: dict[str, Any] = {
@@ -70,7 +67,7 @@ class Speaker:
         return Answer(status, orjson.dumps(content), self._headers(path), code)
 
     def listed(self, page: Page, path: str) -> Answer:
-        """Word one page of the list."""
+        """Build the answer to GET."""
         if not page.keys:
             return Answer(200, b'{"data":[]}', self._headers(path))
         content = {"data": self._listing_rows(page), "paging": self._paging(page, path)}
@@ -83,15 +80,15 @@ class Speaker:
             return lists
         return {key: rows for key, rows in lists.items() if rows} or {name: []}
 
-    def _ordered(self, people: Sequence[Person]) -> Sequence[Person]:
+    def _ordered(self, users: Sequence[User]) -> Sequence[User]:
         if self._rules.lists_order == "reversed":
-            return people[::-1]
+            return users[::-1]
         if self._rules.lists_order == "shuffled":
             # By checksum: out of order, and the same in every run.
-            return sorted(people, key=lambda one: zlib.crc32(one.input.encode()))
-        return people
+            return sorted(users, key=lambda one: zlib.crc32(one.input.encode()))
+        return users
 
-    def _failed_row(self, person: Person, code: int) -> _Row:
+    def _failed_row(self, user: User, code: int) -> _Row:
         wording = WORDINGS[code]
         bare = self._rules.bare_error_data
         error = {
@@ -99,13 +96,13 @@ class Speaker:
             "code": str(code) if self._rules.codes_as_text else code,
             "error_data": wording.details if bare else {"details": wording.details},
         }
-        known = self._rules.failed_wa_ids and person.key
-        return (_row(person) if known else {"input": person.input}) | {"errors": [error]}
+        known = self._rules.failed_wa_ids and user.key
+        return (_row(user) if known else {"input": user.input}) | {"errors": [error]}
 
     def _listing_rows(self, page: Page) -> list[_Row]:
         if self._rules.nested_listing:
-            people = [{"input": key, id_name(key): key} for key in page.keys]
-            return [{"block_users": people}]
+            users = [{"input": key, id_name(key): key} for key in page.keys]
+            return [{"block_users": users}]
         return [{"messaging_product": "whatsapp", id_name(key): key} for key in page.keys]
 
     def _paging(self, page: Page, path: str) -> dict[str, Any]:
@@ -118,7 +115,7 @@ class Speaker:
         return paging
 
     def _headers(self, path: str, *, limited: bool = False) -> dict[str, str]:
-        """Give the headers of an answer; *limited* ones carry the hints of the rules."""
+        """Return the headers of an answer; when *limited*, with the waits that the rules set."""
         headers = {
             "Content-Type": "application/json; charset=UTF-8",
             "Cache-Control": "private, no-cache, no-store, must-revalidate",
@@ -146,8 +143,8 @@ class Speaker:
         return orjson.dumps({self._rules.phone_number_ids[0]: [usage]}).decode()
 
 
-def _row(person: Person) -> _Row:
-    return {"input": person.input, id_name(person.key): person.key}
+def _row(user: User) -> _Row:
+    return {"input": user.input, id_name(user.key): user.key}
 
 
 def _error(refusal: Refusal) -> _Row:

@@ -1,26 +1,22 @@
 """The blocklist of one business number: who is on it, who may be put on it, and its pages.
 
-People are keys here: WhatsApp ids in digits, or BSUIDs.  Nothing reads or writes a socket, and the
-time comes from the clock that is passed in.  The version of the list is the time of its last change
-in microseconds, made to grow with every change, because a cursor is only good for the version that
-it was made from.
+Users are keys here: WhatsApp ids in digits, or BSUIDs.  There is no I/O; the time comes from the
+clock that is passed in.  The version of the list is the time of its last change in microseconds; it
+grows with every change, because a cursor is valid only for the version that it was made from.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import attrs
 
 from blockusers.sandbox.cursors import Cursor, decode
 from blockusers.sandbox.magic import MAGIC, Magic, magic_of
 from blockusers.sandbox.refusals import Refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from blockusers.sandbox.rules import Rules
+from blockusers.sandbox.rules import Rules
 
 
 class Page(NamedTuple):
@@ -28,9 +24,9 @@ class Page(NamedTuple):
 
     keys: Sequence[str]
     first: Cursor
-    """The place of the first row."""
+    """The cursor of the first row."""
     last: Cursor
-    """The place of the last row."""
+    """The cursor of the last row."""
     more_before: bool
     more_after: bool
 
@@ -44,12 +40,11 @@ class Blocklist:
     _members: dict[str, None] = attrs.field(init=False, factory=dict)
     _rows: tuple[str, ...] | None = attrs.field(init=False, default=())
     _wrote_at: dict[str, float] = attrs.field(init=False, factory=dict)
-    _struck: Counter[str] = attrs.field(init=False, factory=Counter)
+    _failures: Counter[str] = attrs.field(init=False, factory=Counter)
     version: int = attrs.field(init=False)
     """The time of the last change, in microseconds."""
 
     def __attrs_post_init__(self) -> None:
-        """Begin with an empty list of the present version."""
         self.version = round(self._clock() * 1e6)
 
     @property
@@ -58,7 +53,7 @@ class Blocklist:
         return frozenset(self._members)
 
     def block(self, keys: Sequence[str]) -> dict[str, int]:
-        """Put *keys* on the list, as far as the rules allow; say who was not put there, and why."""
+        """Put *keys* on the list, as far as the rules allow; return the errors of the others."""
         faults = self._faults(keys)
         faults |= self._silent(keys, faults)
         faults |= self._too_many(keys, faults)
@@ -66,19 +61,19 @@ class Blocklist:
         return faults
 
     def unblock(self, keys: Sequence[str]) -> dict[str, int]:
-        """Take *keys* off the list, and say who was not, and why. To be absent is no fault."""
+        """Take *keys* off the list; return the errors of those that fail. Absent ones do not."""
         faults = self._faults(keys)
         self.drop(key for key in keys if key not in faults)
         return faults
 
     def put(self, keys: Iterable[str]) -> None:
-        """Put *keys* on the list, asking no rule."""
+        """Put *keys* on the list, whatever the rules say."""
         before = len(self._members)
         self._members.update(dict.fromkeys(keys))
         self._note_change(changed=len(self._members) != before)
 
     def drop(self, keys: Iterable[str]) -> None:
-        """Take *keys* off the list, asking no rule."""
+        """Take *keys* off the list, whatever the rules say."""
         before = len(self._members)
         for key in keys:
             self._members.pop(key, None)
@@ -89,7 +84,7 @@ class Blocklist:
         self._wrote_at.update(dict.fromkeys(keys, self._clock()))
 
     def page(self, limit: int, *, after: str | None = None, before: str | None = None) -> Page:
-        """Give up to *limit* rows that follow *after*, or that end just before *before*."""
+        """Return up to *limit* rows that follow *after*, or that end just before *before*."""
         if after is not None:
             start = self._read(after).offset + 1
             stop = start + limit
@@ -113,11 +108,11 @@ class Blocklist:
         return cursor
 
     def _faults(self, keys: Sequence[str]) -> dict[str, int]:
-        """Say who can be neither blocked nor unblocked; an empty key is nobody on WhatsApp."""
+        """Return the error codes of *keys* that always fail; an empty key is nobody on WhatsApp."""
         known = {"": 131047, self._rules.own_number: 131021}
         faults = {key: known[key] for key in keys if key in known}
         if self._rules.magic:
-            # Few endings are magic, so they are sorted out before anything is called.
+            # Few endings are magic, so this is a quick check before anything is called.
             for key in [key for key in keys if key[-6:] in MAGIC]:
                 magic = magic_of(key)
                 if magic is not None and self._fails(key, magic):
@@ -125,16 +120,16 @@ class Blocklist:
         return faults
 
     def _fails(self, key: str, magic: Magic) -> bool:
-        """Say whether a magic number fails this time; one that spoils the request is raised."""
-        self._struck[key] += 1
-        if magic.passing and self._struck[key] > self._rules.magic_attempts:
+        """Return whether a magic number fails this time; raise what fails the whole request."""
+        self._failures[key] += 1
+        if magic.transient and self._failures[key] > self._rules.magic_attempts:
             return False
         if magic.whole:
             raise Refusal(magic.code)
         return True
 
     def _silent(self, keys: Iterable[str], faults: Mapping[str, int]) -> dict[str, int]:
-        """Say who has not written lately. To block somebody a second time needs no message."""
+        """Return 131047 for those who have not written lately and are not blocked already."""
         window = self._rules.window
         if window is None:
             return {}
@@ -144,7 +139,7 @@ class Blocklist:
         return {key: 131047 for key in others if self._wrote_at.get(key, never) < since}
 
     def _too_many(self, keys: Iterable[str], faults: Mapping[str, int]) -> dict[str, int]:
-        """Say for whom there is no room."""
+        """Return 139101 for those for whom there is no room."""
         new = [key for key in keys if key not in faults and key not in self._members]
         room = max(0, self._rules.capacity - len(self._members))
         if len(new) > room and not self._rules.full_per_number:
@@ -157,7 +152,7 @@ class Blocklist:
             self._rows = None
 
     def _all_rows(self) -> tuple[str, ...]:
-        """Give all rows in order; copied once per version, so that a late page costs no more."""
+        """Return all rows in order; copied once per version, so that late pages cost no more."""
         if self._rows is None:
             self._rows = tuple(self._members)
         return self._rows

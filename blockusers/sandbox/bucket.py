@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import attrs
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from blockusers.sandbox.rules import Rules
+from blockusers.sandbox.rules import Rules
 
 
 @attrs.define
@@ -22,12 +19,11 @@ class Bucket:
     _filled_at: float = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Start full."""
         self._tokens = float(self._rules.burst)
         self._filled_at = self._clock()
 
     def take(self) -> bool:
-        """Say whether one more request is admitted now."""
+        """Return whether one more request is admitted now."""
         if self._rules.rate is None:
             return True
         self._refill(self._rules.rate)

@@ -1,4 +1,4 @@
-"""Cursors, byte for byte as Meta makes them.
+"""Encodes and decodes paging cursors, byte for byte as Meta makes them.
 
 A cursor is base64 of compact JSON: the offset of a row, and the version of the list it was read
 from.  Base64 is made safe for URLs in a way of Meta's own: `Z` becomes an escape, and what a URL
@@ -20,7 +20,7 @@ _DECODED: Final = re.compile(rb'\{"offset":([0-9]{1,18}),"versionId":"([0-9]{1,3
 
 
 class Cursor(NamedTuple):
-    """One place in one version of a blocklist."""
+    """One row in one version of a blocklist."""
 
     offset: int
     """The index of a row, counted from 0."""

@@ -1,7 +1,7 @@
-"""The endpoint without its socket: a `Call` comes in, an `Answer` goes out.
+"""The endpoint without its socket: checks a `Call`, carries it out, and returns an `Answer`.
 
-The questions are asked in the order in which Meta's edge could answer them: is there such a path,
-who is calling, for which business number, too fast, and only then what the body says.
+The checks are in the order in which Meta's edge could make them: the path, the token, the business
+number, the rate limit, and only then the body.
 """
 
 from __future__ import annotations
@@ -9,22 +9,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import attrs
 import orjson
 
-from blockusers.sandbox.answers import Answer, Speaker
+from blockusers.sandbox.answers import Answer, AnswerBuilder
 from blockusers.sandbox.blocklist import Blocklist, Page
 from blockusers.sandbox.bucket import Bucket
-from blockusers.sandbox.people import Person, read_entry
 from blockusers.sandbox.refusals import Refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from blockusers.sandbox.rules import Rules
+from blockusers.sandbox.rules import Rules
+from blockusers.sandbox.users import User, read_entry
 
 _GRAPH_PATH: Final = re.compile(r"/v[0-9]+\.[0-9]+/([^/]+)/block_users")
 _DIALOG360_PATH: Final = "/block_users"
@@ -59,7 +56,7 @@ class Call:
 
     @property
     def users(self) -> tuple[str, ...]:
-        """The strings sent as users, whether or not the rest makes sense."""
+        """The strings sent as users, whether or not the rest is valid."""
         rows: list[dict[str, Any]] = [row for row in self.entries or () if isinstance(row, dict)]
         named = (row.get("user", row.get("user_id")) for row in rows)
         return tuple(user for user in named if isinstance(user, str))
@@ -76,36 +73,33 @@ class Endpoint:
     """Answers calls by the rules."""
 
     def __init__(self, rules: Rules, clock: Callable[[], float]) -> None:
-        """Begin with an empty blocklist for every business number."""
         self.numbers = {
             phone_number_id: Number(Blocklist(rules, clock), Bucket(rules, clock))
             for phone_number_id in rules.phone_number_ids
         }
         self._rules = rules
-        self._speaker = Speaker(rules)
+        self._builder = AnswerBuilder(rules)
 
     def answer(self, call: Call) -> Answer:
-        """Carry out *call* and say what came of it."""
+        """Carry out *call* and return the answer to it."""
         try:
             return self._carry_out(call)
         except Refusal as refusal:
-            return self._speaker.refused(refusal, call.path)
+            return self._builder.refused(refusal, call.path)
 
     def _carry_out(self, call: Call) -> Answer:
         blocklist, bucket = self._find(self._authenticate(call), call.method)
         if (call.method != "GET" or self._rules.listing_costs) and not bucket.take():
             raise Refusal(130429, "Too many requests in a short time")
         if call.method == "GET":
-            return self._speaker.listed(self._page(blocklist, call.query), call.path)
-        people = self._read_people(call)
+            return self._builder.listed(self._page(blocklist, call.query), call.path)
+        users = self._read_users(call)
         change = blocklist.block if call.method == "POST" else blocklist.unblock
-        distinct = _distinct(people)
-        faults = change([person.key for person in distinct])
-        rows = people if self._rules.repeats == "each" else distinct
-        return self._speaker.changed(call.method, rows, faults, call.path)
+        faults = change([user.key for user in users])
+        return self._builder.changed(call.method, users, faults, call.path)
 
     def _authenticate(self, call: Call) -> str:
-        """Check path and credentials; give the business number id that is called."""
+        """Check path and credentials; return the business number id that is called."""
         if call.path == _DIALOG360_PATH:
             self._check_token(call.headers.get("D360-API-KEY", ""))
             return self._rules.phone_number_ids[0]
@@ -149,37 +143,29 @@ class Endpoint:
             raise Refusal(100, message=message, subcode=33, graph_method=True)
         return self.numbers[phone_number_id]
 
-    def _read_people(self, call: Call) -> list[Person]:
+    def _read_users(self, call: Call) -> Sequence[User]:
+        """Return the distinct users that *call* names; the first spelling of each stands."""
         if call.payload is None:
             raise Refusal(100, "The body must be a JSON object")
         if call.payload.get("messaging_product") != "whatsapp":
             raise Refusal(100, "messaging_product must be whatsapp")
         if call.entries is None:
             raise Refusal(100, "block_users must be a list")
-        if not call.entries and not self._rules.empty_request:
+        if not call.entries:
             raise Refusal(100, "block_users names nobody")
         if len(call.entries) > self._rules.max_users:
             raise Refusal(130429, f"More than {self._rules.max_users} users in one request")
-        people = [read_entry(one, rewrite=self._rules.rewrite_wa_ids) for one in call.entries]
-        if self._rules.repeats == "refuse" and len(_distinct(people)) < len(people):
+        distinct: dict[str, User] = {}
+        for entry in call.entries:
+            user = read_entry(entry, rewrite=self._rules.rewrite_wa_ids)
+            distinct.setdefault(user.key or user.input, user)
+        if self._rules.repeats == "refuse" and len(distinct) < len(call.entries):
             raise Refusal(100, "block_users names somebody twice")
-        return people
+        return list(distinct.values())
 
     def _page(self, blocklist: Blocklist, query: Mapping[str, str]) -> Page:
-        usual = min(self._rules.default_page, self._rules.largest_page)
-        text = query.get("limit", str(usual))
+        text = query.get("limit", str(self._rules.default_page))
         if not _LIMIT.fullmatch(text):
             raise Refusal(100, "limit must be a positive whole number")
-        limit = int(text)
-        if limit > self._rules.largest_page and not self._rules.clamp_page:
-            raise Refusal(100, f"limit must be at most {self._rules.largest_page}")
-        limit = min(limit, self._rules.largest_page)
+        limit = min(int(text), self._rules.largest_page)
         return blocklist.page(limit, after=query.get("after"), before=query.get("before"))
-
-
-def _distinct(people: Iterable[Person]) -> Sequence[Person]:
-    """Drop repeats; the first spelling of a person stands."""
-    found: dict[str, Person] = {}
-    for person in people:
-        found.setdefault(person.key or person.input, person)
-    return list(found.values())

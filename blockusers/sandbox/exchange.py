@@ -1,4 +1,4 @@
-"""One request and its connection: the tools that answers and glitches are made with."""
+"""One request and its connection: sends answers, or breaks the connection as glitches want it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import asyncio
 import os
 import socket
 import struct
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, NoReturn, cast
+from typing import Final, NoReturn, cast
 
 import attrs
 from aiohttp import web
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from blockusers.sandbox.answers import Answer
+from blockusers.sandbox.answers import Answer
 
 # With a linger time of 0, closing a socket sends RST. Windows packs the two numbers smaller.
 _NO_LINGER: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
@@ -39,14 +37,14 @@ class Exchange:
     _latency: float
 
     async def carry_out(self) -> Answer:
-        """Let the request take effect; give the answer that is due."""
+        """Carry out the request, and return the answer to it."""
         answer = self._act()
         if self._latency:
             await asyncio.sleep(self._latency)
         return answer
 
     async def hang(self) -> NoReturn:
-        """Say nothing until the client leaves or the sandbox stops: either cancels this."""
+        """Wait until the client leaves or the sandbox stops: either cancels this."""
         while True:
             await asyncio.get_running_loop().create_future()
 

@@ -1,26 +1,22 @@
-"""Glitches: faults between client and server, to be scheduled with `Sandbox.glitch`.
+"""Network faults to schedule with `Sandbox.glitch`: resets, hangs, HTML, truncated answers.
 
 Each function makes one `Glitch`.  What matters to a client is whether a request took effect
-although its answer was lost or damaged, so each function says so.
+although its answer was spoilt, so each says whether it does.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 import orjson
+from aiohttp import web
 
 from blockusers.sandbox.answers import Answer
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from aiohttp import web
-
-    from blockusers.sandbox.exchange import Exchange
+from blockusers.sandbox.exchange import Exchange
 
 _JSON: Final = "application/json; charset=UTF-8"
 _HTML: Final = "text/html; charset=utf-8"
@@ -32,10 +28,9 @@ _BLANKS: Final = b" " * 65_536
 
 @attrs.frozen
 class Glitch:
-    """One way to lose or damage an answer; the functions of `glitches` make them."""
+    """One way to spoil an answer."""
 
     name: str
-    """Stands in `Seen.glitch` of the requests that it struck."""
     effect: bool
     """Whether the request is carried out all the same."""
     perform: Callable[[Exchange], Awaitable[web.StreamResponse]] = attrs.field(repr=False)

@@ -1,14 +1,12 @@
-"""What the sandbox tells a person who opens it in a browser."""
+"""The help page that the sandbox shows in a browser."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from blockusers.sandbox.magic import MAGIC, Magic
 from blockusers.sandbox.refusals import WORDINGS
-
-if TYPE_CHECKING:
-    from blockusers.sandbox.rules import Rules
+from blockusers.sandbox.rules import Rules
 
 _TEXT: Final = """\
 This is a sandbox for WhatsApp's Block Users API. It behaves like Meta's endpoint, reaches nobody,
@@ -36,7 +34,7 @@ _WITHOUT_WINDOW: Final = "Anybody can be blocked, whether or not they wrote to t
 
 
 def help_text(rules: Rules, url: str) -> str:
-    """Word the help for a sandbox that listens at *url*."""
+    """Return the help for a sandbox that listens at *url*."""
     hours = None if rules.window is None else rules.window / 3600
     lines = [f"  …{ending}  {_explain(magic, rules)}" for ending, magic in sorted(MAGIC.items())]
     return _TEXT.format(
@@ -49,5 +47,5 @@ def help_text(rules: Rules, url: str) -> str:
 
 def _explain(magic: Magic, rules: Rules) -> str:
     what = "the whole request" if magic.whole else "that number"
-    when = f", {rules.magic_attempts} times" if magic.passing else ""
+    when = f", {rules.magic_attempts} times" if magic.transient else ""
     return f"{WORDINGS[magic.code].message}: {what}{when}"

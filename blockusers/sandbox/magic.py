@@ -17,29 +17,29 @@ class Magic(NamedTuple):
     """The error it gets."""
     whole: bool
     """Whether the whole request is refused; otherwise the number fails alone."""
-    passing: bool
+    transient: bool
     """Whether it succeeds after `Rules.magic_attempts` failures; otherwise it never does."""
 
 
 _LASTING_PER_NUMBER: Final = (131021, 131047, 139101)
-_PASSING_PER_NUMBER: Final = (131000, 131016, 131057, 133004, 139103)
+_TRANSIENT_PER_NUMBER: Final = (131000, 131016, 131057, 133004, 139103)
 _LASTING_WHOLE: Final = (131005, 131031)
-_PASSING_WHOLE: Final = (130429,)
+_TRANSIENT_WHOLE: Final = (130429,)
 
 
-def _table(codes: tuple[int, ...], *, whole: bool, passing: bool) -> dict[str, Magic]:
-    return {str(code): Magic(code, whole, passing) for code in codes}
+def _table(codes: tuple[int, ...], *, whole: bool, transient: bool) -> dict[str, Magic]:
+    return {str(code): Magic(code, whole, transient) for code in codes}
 
 
 MAGIC: Final[dict[str, Magic]] = (
-    _table(_LASTING_PER_NUMBER, whole=False, passing=False)
-    | _table(_PASSING_PER_NUMBER, whole=False, passing=True)
-    | _table(_LASTING_WHOLE, whole=True, passing=False)
-    | _table(_PASSING_WHOLE, whole=True, passing=True)
+    _table(_LASTING_PER_NUMBER, whole=False, transient=False)
+    | _table(_TRANSIENT_PER_NUMBER, whole=False, transient=True)
+    | _table(_LASTING_WHOLE, whole=True, transient=False)
+    | _table(_TRANSIENT_WHOLE, whole=True, transient=True)
 )
 """Each ending, and what it does."""
 
 
 def magic_of(key: str) -> Magic | None:
-    """Say what is magic about *key*. A BSUID may end like this by chance, so it never is."""
+    """Return what is magic about *key*. A BSUID may end like this by chance, so it never is."""
     return None if "." in key else MAGIC.get(key[-6:])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def blockusers_rules() -> Rules:
-    """Give the rules of the sandbox; override it to change them. Anybody can be blocked."""
+    """Return the rules of the sandbox; override it to change them. Anybody can be blocked."""
     from blockusers.sandbox.rules import Rules  # noqa: PLC0415  # see above
 
     return Rules(window=None)
@@ -30,7 +30,7 @@ def blockusers_rules() -> Rules:
 
 @pytest.fixture
 def blockusers_sandbox(blockusers_rules: Rules) -> Iterator[Sandbox]:
-    """Give a running sandbox of its own to each test."""
+    """Run a sandbox for one test."""
     from blockusers.sandbox.server import Sandbox  # noqa: PLC0415  # see above
 
     with Sandbox(blockusers_rules) as sandbox:
@@ -39,7 +39,7 @@ def blockusers_sandbox(blockusers_rules: Rules) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def blockusers_account(blockusers_sandbox: Sandbox) -> Account:
-    """Give the account that reaches the sandbox."""
+    """Return the account that reaches the sandbox."""
     from blockusers import Account  # noqa: PLC0415  # see above
 
     return Account(**blockusers_sandbox.credentials)
@@ -55,7 +55,7 @@ def blockusers_env(blockusers_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch)
 
 
 async def blockusers_client(blockusers_account: Account) -> AsyncIterator[Client]:
-    """Give a client of the sandbox that is open; it is closed after the test."""
+    """Open a client of the sandbox, and close it after the test."""
     from blockusers import Client  # noqa: PLC0415  # see above
 
     async with Client(blockusers_account) as client:

@@ -1,18 +1,16 @@
-"""What the sandbox writes down: the requests it saw, and the glitches it is to play."""
+"""Recorded requests, and scheduled glitches: which requests a glitch strikes."""
 
 from __future__ import annotations
 
 import random
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Final
 
 import attrs
 from attrs import validators
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from blockusers.sandbox.glitches import Glitch
+from blockusers.sandbox.glitches import Glitch
 
 _LONG_NUMBER: Final = re.compile(r"([0-9]{4})[0-9]{3,}([0-9]{2})")
 
@@ -26,8 +24,8 @@ def _counted(users: tuple[str, ...]) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class Seen:
-    """One request as the sandbox saw it. Its `repr` shows neither tokens nor phone numbers."""
+class RecordedRequest:
+    """One request that a sandbox got. Its `repr` shows neither tokens nor phone numbers."""
 
     number: int
     """Counted from 1 over the life of the sandbox."""
@@ -47,8 +45,8 @@ class Seen:
 
 
 @attrs.define(kw_only=True)
-class Plan:
-    """When a glitch strikes."""
+class ScheduledGlitch:
+    """A glitch, and which requests it strikes."""
 
     glitch: Glitch
     at: frozenset[int] | None
@@ -63,7 +61,6 @@ class Plan:
     _random: random.Random = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Seed the dice, so that a run can be repeated."""
         self._left = self.times
         self._random = random.Random(self.seed)  # noqa: S311  # chance, not secrecy
 
@@ -72,20 +69,20 @@ class Plan:
         """Whether it can strike before the body is read."""
         return self.glitch.early and self.user is None
 
-    def strikes(self, seen: Seen) -> bool:
-        """Say whether the glitch strikes *seen*, and count it if so."""
-        if not self._is_for(seen) or not self._dice():
+    def strikes(self, request: RecordedRequest) -> bool:
+        """Return whether the glitch strikes *request*, and count it if so."""
+        if not self._is_for(request) or not self._dice():
             return False
         if self._left is not None:
             self._left -= 1
         return True
 
-    def _is_for(self, seen: Seen) -> bool:
+    def _is_for(self, request: RecordedRequest) -> bool:
         return (
             self._left != 0
-            and (self.at is None or seen.number in self.at)
-            and self.method in {None, seen.method}
-            and (self.user is None or self.user in {user.lstrip("+") for user in seen.users})
+            and (self.at is None or request.number in self.at)
+            and self.method in {None, request.method}
+            and (self.user is None or self.user in {user.lstrip("+") for user in request.users})
         )
 
     def _dice(self) -> bool:

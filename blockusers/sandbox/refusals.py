@@ -1,4 +1,4 @@
-"""What the server says when it says no: to a whole request, or to one number.
+"""The error messages of the sandbox, by code: for a whole request, or for one user.
 
 Meta does not settle which HTTP status goes with which code.  The ones here are plausible, and a
 client should read the code first.
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 
 class Wording(NamedTuple):
-    """How one error code is put."""
+    """The texts of one error code."""
 
     status: int
     """The HTTP status, where the code refuses a whole request."""
@@ -52,7 +52,10 @@ WORDINGS: Final[dict[int, Wording]] = {
 
 
 class Refusal(Exception):
-    """The whole request is refused, and nothing of it was carried out."""
+    """The whole request is refused, and nothing of it was carried out.
+
+    With *graph_method* the error is one of how the Graph API was called.
+    """
 
     def __init__(
         self,
@@ -63,7 +66,6 @@ class Refusal(Exception):
         subcode: int | None = None,
         graph_method: bool = False,
     ) -> None:
-        """Refuse with *code*; *graph_method*: a fault of how the Graph API was called."""
         wording = WORDINGS[code]
         super().__init__(f"({code}) {details or wording.details}")
         self.code = code

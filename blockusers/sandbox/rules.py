@@ -1,8 +1,7 @@
-"""What the sandbox enforces, and how it words its answers.
+"""The settings of a sandbox: what it enforces, and what its answers look like.
 
-The defaults are what Meta documents.  Whatever Meta leaves open, or has been seen to do in two
-ways, is a field here, so that a client can be tried against all that the real server may turn out
-to be.
+The defaults are what Meta documents.  What Meta leaves open, or has been seen to do in two ways, is
+a field here, so that a client can be tested with every way in which the real server may behave.
 """
 
 from __future__ import annotations
@@ -57,18 +56,16 @@ class Rules:
     """Whether those who do not fit fail alone (139101); otherwise the whole request is refused."""
     max_users: int = attrs.field(default=1_000, validator=_from_one)
     """How many users one request may name; more get 130429."""
-    repeats: Literal["once", "each", "refuse"] = attrs.field(
-        default="once", validator=validators.in_(("once", "each", "refuse"))
+    repeats: Literal["once", "refuse"] = attrs.field(
+        default="once", validator=validators.in_(("once", "refuse"))
     )
-    """What a user named twice gets: one answer, one each time, or a refusal of the request."""
-    empty_request: bool = False
-    """Whether a request that names nobody succeeds; otherwise it is refused with 100."""
+    """What a user named twice gets: one answer, or a refusal of the request."""
     rewrite_wa_ids: bool = False
-    """Give Brazilian, Mexican and Argentine numbers the `wa_id` of their other spelling."""
+    """Whether Brazilian, Mexican and Argentine numbers get the `wa_id` of their other spelling."""
     magic: bool = True
     """Whether magic numbers fail as `blockusers.sandbox.magic` lists them."""
     magic_attempts: int = attrs.field(default=2, validator=_from_zero)
-    """How often a passing magic number fails before it succeeds."""
+    """How often a magic number with a transient error fails before it succeeds."""
 
     # How fast.
     rate: float | None = attrs.field(default=None, validator=_more_than_0)
@@ -117,9 +114,7 @@ class Rules:
     default_page: int = attrs.field(default=100, validator=_from_one)
     """The rows of a page when no `limit` is asked for."""
     largest_page: int = attrs.field(default=100, validator=_from_one)
-    """The largest `limit`."""
-    clamp_page: bool = True
-    """Give the largest page when more is asked for; `False` refuses with 100."""
+    """The most rows of a page, whatever `limit` is asked for."""
     next_links: bool = False
     """Whether pages carry `paging.next` and `paging.previous`: traps, never to be called."""
     nested_listing: bool = False

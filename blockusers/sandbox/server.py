@@ -1,8 +1,8 @@
 """The sandbox: a real HTTP server on this machine that behaves like Meta's endpoint.
 
-It always runs in a thread of its own, on an event loop of its own.  So one object serves plain
-tests, asyncio and anyio alike, goes on answering while a test blocks its own loop, and can be asked
-from any thread: a lock guards all that is shared.
+It always runs in a thread of its own, on an event loop of its own.  So it serves plain tests,
+asyncio and anyio alike, and answers while a test blocks its own loop; its methods may be called
+from any thread, for a lock guards all that is shared.
 """
 
 from __future__ import annotations
@@ -11,26 +11,22 @@ import asyncio
 import socket
 import threading
 import time
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NotRequired, Self, TypedDict, cast
+from typing import Any, Final, NotRequired, Self, TypedDict, cast
 
 import attrs
 from aiohttp import web
 
+from blockusers.sandbox.answers import Answer
+from blockusers.sandbox.blocklist import Blocklist
 from blockusers.sandbox.endpoint import Call, Endpoint
 from blockusers.sandbox.exchange import Exchange
+from blockusers.sandbox.glitches import Glitch
 from blockusers.sandbox.help import help_text
-from blockusers.sandbox.people import key_of
-from blockusers.sandbox.records import Plan, Seen
+from blockusers.sandbox.records import RecordedRequest, ScheduledGlitch
 from blockusers.sandbox.rules import Rules
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
-    from types import TracebackType
-
-    from blockusers.sandbox.answers import Answer
-    from blockusers.sandbox.blocklist import Blocklist
-    from blockusers.sandbox.glitches import Glitch
+from blockusers.sandbox.users import key_of
 
 _LARGEST_BODY: Final = 64 * 2**20
 # asyncio needs three turns of its loop from the accepting of a connection to its protocol.
@@ -66,14 +62,13 @@ class Sandbox:
         port: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Get ready; nothing listens before `start`."""
         self.rules = Rules() if rules is None else rules
         self._host = host
         self._port = port
         self._endpoint = Endpoint(self.rules, clock)
         self._lock = threading.Lock()
-        self._seen: list[Seen] = []
-        self._plans: list[Plan] = []
+        self._requests: list[RecordedRequest] = []
+        self._scheduled: list[ScheduledGlitch] = []
         self._thread: threading.Thread | None = None
         self._loop: asyncio.SelectorEventLoop
         self._stopping: asyncio.Event
@@ -108,30 +103,17 @@ class Sandbox:
             thread.join()
 
     def __enter__(self) -> Self:
-        """Start."""
         self.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop."""
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     async def __aenter__(self) -> Self:
-        """Start; this takes a few milliseconds and needs nothing of the caller's loop."""
+        # Blocks for a few milliseconds, which is less than what a test would notice.
         return self.__enter__()
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop."""
+    async def __aexit__(self, *_: object) -> None:
         self.stop()
 
     # How to reach it, and what it knows.
@@ -157,13 +139,13 @@ class Sandbox:
         return credentials
 
     @property
-    def requests(self) -> tuple[Seen, ...]:
+    def requests(self) -> tuple[RecordedRequest, ...]:
         """The requests it saw, in the order in which they arrived."""
         with self._lock:
-            return tuple(self._seen)
+            return tuple(self._requests)
 
     def blocklist(self, phone_number_id: str | None = None) -> frozenset[str]:
-        """Say who is blocked, by `wa_id` or BSUID; `None`: by the first business number."""
+        """Return who is blocked, as `wa_id` or BSUID; `None` is the first business number."""
         with self._lock:
             return self._blocklist(phone_number_id).members
 
@@ -175,12 +157,12 @@ class Sandbox:
             self._blocklist(phone_number_id).message_from(self._keys(users))
 
     def block(self, *users: str, phone_number_id: str | None = None) -> None:
-        """Block *users* behind the client's back, asking no rule."""
+        """Block *users* without a request, whatever the rules say."""
         with self._lock:
             self._blocklist(phone_number_id).put(self._keys(users))
 
     def unblock(self, *users: str, phone_number_id: str | None = None) -> None:
-        """Unblock *users* behind the client's back, asking no rule."""
+        """Unblock *users* without a request, whatever the rules say."""
         with self._lock:
             self._blocklist(phone_number_id).drop(self._keys(users))
 
@@ -195,21 +177,21 @@ class Sandbox:
         probability: float | None = None,
         seed: int = 0,
     ) -> None:
-        """Play *glitch* on the next request that fits all that is given.
+        """Let *glitch* strike the next request that meets all conditions that are given.
 
-        Where several fit, the one scripted first strikes.
+        Of several glitches the one that was scheduled first strikes.
 
         Args:
             glitch: One of `blockusers.sandbox.glitches`.
-            at: On these requests only, by `Seen.number`: counted from 1 over the life of the
-                sandbox. Each of them is struck, and *times* is not asked.
+            at: On these requests only, by `RecordedRequest.number`, which counts from 1 over the
+                life of the sandbox. Each of them is struck, and *times* is ignored.
             user: On requests that name this user only, with or without a plus.
             method: On this HTTP method only.
-            times: How often it strikes; `None`: for ever.
+            times: How often it strikes; `None`: always.
             probability: Strike only with this chance, from 0 to 1.
             seed: Where the chance starts, so that a run can be repeated.
         """
-        plan = Plan(
+        scheduled = ScheduledGlitch(
             glitch=glitch,
             at=None if at is None else frozenset([at] if isinstance(at, int) else at),
             user=None if user is None else user.lstrip("+"),
@@ -219,7 +201,7 @@ class Sandbox:
             seed=seed,
         )
         with self._lock:
-            self._plans.append(plan)
+            self._scheduled.append(scheduled)
 
     def _blocklist(self, phone_number_id: str | None) -> Blocklist:
         number = self.rules.phone_number_ids[0] if phone_number_id is None else phone_number_id
@@ -251,43 +233,43 @@ class Sandbox:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.method == "GET" and request.path == "/":
             return web.Response(text=help_text(self.rules, self.url))
-        seen, glitch = self._arrive(request)
+        recorded, glitch = self._record(request)
         body = b"" if glitch else await request.read()
-        call = Call(seen.method, seen.path, seen.query, seen.headers, body)
+        call = Call(request.method, request.path, request.query, request.headers, body)
         exchange = Exchange(
             request,
             partial(self._act, call),
-            partial(self._note_answer, seen.number),
+            partial(self._note_answer, recorded.number),
             self.rules.latency,
         )
-        glitch = glitch or self._read(seen.number, call.users)
+        glitch = glitch or self._read(recorded.number, call.users)
         if glitch is not None:
             return await glitch.perform(exchange)
         return exchange.send(await exchange.carry_out())
 
-    def _arrive(self, request: web.Request) -> tuple[Seen, Glitch | None]:
-        """Write down a request whose head has come, and see whether a glitch strikes already."""
+    def _record(self, request: web.Request) -> tuple[RecordedRequest, Glitch | None]:
+        """Record a request whose head has come; return the glitch that strikes already."""
         with self._lock:
-            seen = Seen(
-                number=len(self._seen) + 1,
+            recorded = RecordedRequest(
+                number=len(self._requests) + 1,
                 method=request.method,
                 path=request.path,
                 query=request.query,
                 headers=request.headers,
             )
-            self._seen.append(seen)
-            return seen, self._strike(seen, early=True)
+            self._requests.append(recorded)
+            return recorded, self._strike(recorded, early=True)
 
     def _read(self, number: int, users: tuple[str, ...]) -> Glitch | None:
-        """Write down who is named, and see whether a glitch strikes."""
+        """Record who is named; return the glitch that strikes."""
         with self._lock:
             return self._strike(self._update(number, users=users), early=False)
 
-    def _strike(self, seen: Seen, *, early: bool) -> Glitch | None:
-        plans = (plan for plan in self._plans if plan.early is early)
-        glitch = next((plan.glitch for plan in plans if plan.strikes(seen)), None)
+    def _strike(self, request: RecordedRequest, *, early: bool) -> Glitch | None:
+        due = (each for each in self._scheduled if each.early is early)
+        glitch = next((each.glitch for each in due if each.strikes(request)), None)
         if glitch is not None:
-            self._update(seen.number, glitch=glitch.name)
+            self._update(request.number, glitch=glitch.name)
         return glitch
 
     def _act(self, call: Call) -> Answer:
@@ -295,13 +277,14 @@ class Sandbox:
             return self._endpoint.answer(call)
 
     def _note_answer(self, number: int, answer: Answer) -> None:
-        """Write down what is answered, before the client can know it."""
+        """Record what is answered, before the client can know it."""
         with self._lock:
             self._update(number, status=answer.status, code=answer.code)
 
-    def _update(self, number: int, **changes: Any) -> Seen:
-        self._seen[number - 1] = seen = attrs.evolve(self._seen[number - 1], **changes)
-        return seen
+    def _update(self, number: int, **changes: Any) -> RecordedRequest:
+        request = attrs.evolve(self._requests[number - 1], **changes)
+        self._requests[number - 1] = request
+        return request
 
 
 async def _hang_up(server: web.Server) -> None:

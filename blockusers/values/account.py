@@ -1,4 +1,4 @@
-"""Which blocklist to work on, and the right to do so: ids, tokens and addresses, all checked."""
+"""`Account`: phone number id, access token, app secret and URL of a blocklist, all checked."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _check_url(account: Account, _: object, value: Any) -> None:
         raise ValueError("base_url: must start with https:// and name a host")
     if parts.query or parts.fragment or parts.username is not None:
         raise ValueError("base_url: must have no user name, query or fragment")
-    if parts.scheme == "http" and not (account.allow_http or _is_loopback(parts)):
+    if parts.scheme == "http" and not (account.allow_http or is_loopback(parts.hostname)):
         raise ValueError(
             "base_url: plain http would show the token to the network; use https, or pass"
             " allow_http=True for a host that you trust"
@@ -96,11 +96,12 @@ def _split(url: str) -> SplitResult:
     raise ValueError("base_url: must be a URL, without blanks")
 
 
-def _is_loopback(parts: SplitResult) -> bool:
+def is_loopback(host: str | None) -> bool:
+    """Return whether *host* is this machine."""
     try:
-        return ip_address(parts.hostname or "").is_loopback
+        return ip_address(host or "").is_loopback
     except ValueError:
-        return parts.hostname == "localhost"
+        return host == "localhost"
 
 
 def _strip_slash(url: str) -> str:

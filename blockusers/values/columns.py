@@ -1,13 +1,15 @@
-"""Holds what is known of many users in columns, for a list of 64,000 objects costs too much.
+"""Outcomes of many users in columns, because 64,000 objects would cost too much time and memory.
 
-| | statuses | wa_ids | reasons |
-| --- | --- | --- | --- |
-| 0 | DONE | "16505551234" | |
-| 1 | FAILED | None | (None, (Fault 131047,)) |
+What one answer says about three users, as `Verdicts`; *reasons* is a dict with what is rare:
 
-`Verdicts` is what one answer says of the users it was asked about, or what all answers to a job
-say of its users.  `Outcomes` adds what was passed for each, and builds an `Outcome` for whoever
-looks at one.
+    index   statuses   wa_ids          reasons
+    0       DONE       "16505551234"
+    1       FAILED     "16505551235"   1: (None, (Fault(131047, …),))
+    2       UNKNOWN    None
+
+`verdicts[1]` is a `Verdict`: the values of one line.  `Outcomes` is what a job knows of its users:
+the inputs in one more column, `verdicts` with what the last answers said, and the indexes of those
+who are uncertain.  An `Outcome`, which callers see, is built when one is first looked at.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import attrs
 from blockusers.values.outcome import Fault, Outcome, Status
 
 Tally: TypeAlias = Mapping[tuple[Status, int | None], int]
-"""How many users have a status and, as its reason, one of Meta's error codes (None: no such)."""
+"""How many users have each status and, as its reason, an error code of Meta's (or None)."""
 
 
 class Verdict(NamedTuple):
@@ -36,8 +38,8 @@ class Verdict(NamedTuple):
 
 
 @attrs.define(eq=False, repr=False)
-class Verdicts(Sequence[Verdict]):
-    """What is said about many users, in columns; a `Verdict` for whoever looks at one."""
+class Verdicts:
+    """What answers say about many users; see the drawing above."""
 
     statuses: list[Status] = attrs.field(factory=list[Status])
     wa_ids: list[str | None] = attrs.field(factory=list[Any])
@@ -50,7 +52,7 @@ class Verdicts(Sequence[Verdict]):
         self.wa_ids += [None] * count
 
     def put(self, indexes: Iterable[int], verdicts: Verdicts) -> None:
-        """Replace what is said about the users at *indexes*."""
+        """Replace what is said about the users at *indexes* by *verdicts*, in that order."""
         statuses, wa_ids = self.statuses, self.wa_ids
         for index, status, wa_id in zip(indexes, verdicts.statuses, verdicts.wa_ids, strict=True):
             statuses[index] = status
@@ -62,7 +64,7 @@ class Verdicts(Sequence[Verdict]):
     def __len__(self) -> int:
         return len(self.statuses)
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int) -> Verdict:
         user_id, faults = self.reasons.get(index, _NO_REASON)
         return Verdict(self.statuses[index], self.wa_ids[index], user_id, faults)
 
@@ -76,7 +78,7 @@ _NO_REASON: Final[tuple[None, tuple[Fault, ...]]] = (None, ())
 
 @attrs.define(eq=False, repr=False)
 class Outcomes:
-    """The outcomes of a job, in columns; each is built when somebody looks at it first."""
+    """What a job knows of its users; see the drawing above."""
 
     inputs: list[Any] = attrs.field(factory=list[Any])
     verdicts: Verdicts = attrs.field(factory=Verdicts)
@@ -103,8 +105,7 @@ class Outcomes:
         status, wa_id, user_id, faults = self.verdicts[index]
         uncertain = index in self.uncertain and status is not Status.DONE
         outcome = Outcome(self.inputs[index], status, wa_id, user_id, faults, uncertain)
-        self._built[index] = outcome
-        return outcome
+        return self._built.setdefault(index, outcome)
 
     def with_status(self, status: Status) -> tuple[Outcome, ...]:
         """Return those of one status."""
@@ -113,13 +114,13 @@ class Outcomes:
 
 
 def in_columns(outcomes: Iterable[Outcome]) -> Outcomes:
-    """Return *outcomes* in columns, if they are not yet."""
+    """Put *outcomes* into columns, unless they are there already."""
     if isinstance(outcomes, Outcomes):
         return outcomes
     given = tuple(outcomes)
-    columns = Outcomes(built=dict(enumerate(given)))
-    columns.enter([each.input for each in given])
-    for index, each in enumerate(given):
-        verdict = Verdict(each.status, each.wa_id, each.user_id, each.faults)
-        columns.verdicts[index] = verdict
-    return columns
+    verdicts = Verdicts(
+        [each.status for each in given],
+        [each.wa_id for each in given],
+        {index: (each.user_id, each.faults) for index, each in enumerate(given)},
+    )
+    return Outcomes([each.input for each in given], verdicts, built=dict(enumerate(given)))

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 
 class Reaction(enum.Enum):
-    """What a caller does about an error: one per class of `blockusers.errors`."""
+    """What a caller does about an error: one for each class of `ApiError`."""
 
     FIX_TOKEN = enum.auto()
     GET_PERMISSION = enum.auto()

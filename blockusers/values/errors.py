@@ -1,4 +1,4 @@
-"""The exceptions, one class for each way in which a caller would react.
+"""The exceptions: one class for each way in which a caller would react.
 
     BlockUsersError
     ├── TransportError            no usable answer came

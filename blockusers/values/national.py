@@ -1,4 +1,4 @@
-"""Reads numbers as they are written inside a country, through the extra `phone`.
+"""Parses phone numbers as they are written inside a country (`region`), with the extra `phone`.
 
 With a region such as `BR`, `(11) 91234-5678` and `011 91234-5678` name somebody, and what cannot
 be anybody's number is rejected before it costs a request.  Nothing is guessed here either: digits
@@ -12,7 +12,14 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Self
 
-from blockusers.values.users import Identifier, Reader, check_length, digits_of, same_person, tidy
+from blockusers.values.users import (
+    Identifier,
+    Reader,
+    check_length,
+    digits_of,
+    normalize,
+    same_person,
+)
 
 if TYPE_CHECKING:
     from phonenumbers import PhoneNumber
@@ -60,7 +67,7 @@ class NationalReader(Reader):
         Raises:
             ValueError: The input is no user, or may be two; the message says how to fix it.
         """
-        found = tidy(user)
+        found = normalize(user)
         if isinstance(found, Identifier):
             return found
         key = self._remembered(found)
@@ -68,7 +75,7 @@ class NationalReader(Reader):
         return Identifier(key, f"+{key}")
 
     def read_plain(self, users: Sequence[object]) -> None:  # noqa: ARG002
-        """Say that each needs a closer look."""
+        """Return None: each needs a closer look."""
         return
 
     def _the_one(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""What became of one user: its status, and why it failed."""
+"""`Outcome`, `Status` and `Fault`: what became of one user, and how a user is named."""
 
 from __future__ import annotations
 

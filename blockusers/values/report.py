@@ -1,7 +1,7 @@
-"""What became of every user of a job, and the errors that carry it.
+"""`Report`: what became of every user of a job, and the errors that carry one.
 
 A `Report` accounts for every distinct user that was passed, exactly once.  That some of them
-failed is normal and no exception; `raise_for_failures()` makes it one for those who like.
+failed is normal, and no exception; `raise_for_failures()` makes it one.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Report(Sequence[Outcome]):
         return len(self._outcomes)
 
     def __bool__(self) -> bool:
-        """Be true, also without outcomes: a report is there."""
+        """Return True, also without outcomes: there is a report."""
         return True
 
     def __iter__(self) -> Iterator[Outcome]:

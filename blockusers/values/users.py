@@ -1,4 +1,4 @@
-"""Parses phone numbers and other names of users, rejects bad input, and masks numbers in text.
+"""Parses phone numbers, WhatsApp ids and BSUIDs, and rejects input that may name a stranger.
 
 A user is named by a phone number (`+1 650 555 1234`), by a WhatsApp id (`16505551234`, the same
 person) or by a business-scoped user id (`US.13491208655302741918`, a BSUID).  The digits decide who
@@ -13,10 +13,10 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, Self
-from urllib.parse import parse_qs
 
 import attrs
 
+from blockusers.values.addresses import LIKE_ADDRESS, name_in_address
 from blockusers.values.characters import BRACKETS, DASHES, DOTS_AND_SLASHES, UNSEEN
 from blockusers.values.masking import mask
 
@@ -40,7 +40,7 @@ class Identifier(NamedTuple):
 
 @attrs.frozen
 class Identifiers(Sequence[Identifier]):
-    """Many users, in columns; an `Identifier` for whoever looks at one."""
+    """Many users, in columns; an index gives an `Identifier`, a slice gives `Identifiers`."""
 
     keys: Sequence[str] = attrs.field(repr=False)
     wires: Sequence[str] = attrs.field(repr=False)
@@ -73,6 +73,7 @@ _SAME: Final = str.maketrans(
     | dict(zip(DOTS_AND_SLASHES, "././", strict=True))
 )
 _SEPARATORS: Final = dict.fromkeys(map(ord, "-()[]./"))
+_LONGEST_INPUT: Final = 4096
 
 
 def read(user: object) -> Identifier:
@@ -91,11 +92,11 @@ def read(user: object) -> Identifier:
     """
     if isinstance(user, str) and (plain := _PLAIN.fullmatch(user)):
         return Identifier(plain[1], user)
-    found = tidy(user)
+    found = normalize(user)
     return found if isinstance(found, Identifier) else _read_number(found)
 
 
-def tidy(user: object) -> Identifier | str:
+def normalize(user: object) -> Identifier | str:
     """Read a BSUID; of a number return digits, separators and `+`, all of them ASCII.
 
     Raises:
@@ -108,59 +109,13 @@ def tidy(user: object) -> Identifier | str:
     if len(user) > _LONGEST_INPUT:
         raise ValueError(f"has {len(user):,} characters, which is too long for a phone number")
     text = user.strip().translate(UNSEEN).strip()
-    if _LIKE_ADDRESS.search(text):
-        text = _name_in_address(text)
+    if LIKE_ADDRESS.search(text):
+        text = name_in_address(text)
     if _LIKE_BSUID.fullmatch(text):
         return _read_bsuid(text)
     text = _plain_characters(text)
     _reject_damage(text)
     return text
-
-
-_LONGEST_INPUT: Final = 4096
-_LIKE_ADDRESS: Final = re.compile(r"[@:]|wa\.me/|whatsapp\.com", re.IGNORECASE)
-_SCHEME: Final = re.compile(r"(?:tel|whatsapp):(?!//)\s*", re.IGNORECASE)
-# What stands behind the colon is one of the person's devices.
-_JID: Final = re.compile(r"([0-9]+)(?::[0-9]{1,5})?@(?:s\.whatsapp\.net|c\.us)", re.IGNORECASE)
-_OTHER_JID: Final = re.compile(r"[^@]*@(g\.us|lid|broadcast|newsletter)", re.IGNORECASE)
-_NO_PERSON: Final = {
-    "g.us": "a group, not a person; pass the number of the member who is meant",
-    "lid": "a hidden id (LID), which the API does not take; pass the phone number or the BSUID",
-    "broadcast": "a broadcast list, not a person; pass the number of the person who is meant",
-    "newsletter": "a channel, not a person; pass the number of the person who is meant",
-}
-_LINK: Final = re.compile(
-    r"(?:https?://)?(?:www\.)?wa\.me/(?P<number>[^/?#]*)/?(?:[?#].*)?"
-    r"|(?:(?:https?://)?(?:(?:api|web|www)\.)?whatsapp\.com|whatsapp:/)/send/?\?(?P<query>[^#]*).*",
-    re.IGNORECASE | re.DOTALL,
-)
-_LIKE_LINK: Final = re.compile(r"://|wa\.me/|whatsapp\.com", re.IGNORECASE)
-_LINKED_NUMBER: Final = re.compile(r"\s*\+?([0-9]+)\s*")
-
-
-def _name_in_address(text: str) -> str:
-    """Take the user out of a JID, a link or what stands behind a scheme.
-
-    JIDs and links hold the country code by definition, so their numbers are given a `+`.
-    """
-    text = text[found.end() :] if (found := _SCHEME.match(text)) else text
-    if found := _JID.fullmatch(text):
-        return f"+{found[1]}"
-    if found := _OTHER_JID.fullmatch(text):
-        raise ValueError(f"is {_NO_PERSON[found[1].lower()]}")
-    return _number_in_link(text) if _LIKE_LINK.search(text) else text
-
-
-def _number_in_link(text: str) -> str:
-    link = _LINK.fullmatch(text)
-    # A `+` in a query means a blank.
-    numbers = [link["number"]] if link and link["number"] else []
-    if link and link["query"]:
-        numbers = parse_qs(link["query"]).get("phone", [])
-    number = _LINKED_NUMBER.fullmatch(numbers[0]) if len(numbers) == 1 else None
-    if number is None:
-        raise ValueError("is a link that holds no phone number; pass the number itself")
-    return f"+{number[1]}"
 
 
 _PLAIN_LINES: Final = re.compile(r"^\+?([1-9][0-9]{6,14})$", re.MULTILINE)
@@ -232,7 +187,7 @@ def _read_number(text: str) -> Identifier:
 
 
 def digits_of(text: str) -> str:
-    """Return the digits of a tidy number.
+    """Return the digits of a normalized number.
 
     Raises:
         ValueError: There is something else in it.

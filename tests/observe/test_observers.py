@@ -67,7 +67,9 @@ async def test_a_job(sandbox: Sandbox, events: list[Event]) -> None:
         RequestEnded: 3,
         UsersSettled: 3,
     }
-    assert events[0] == JobStarted("block", client.account.phone_number_id, events[0].job)
+    assert events[0] == JobStarted(
+        "block", phone_number_id=client.account.phone_number_id, job=events[0].job
+    )
     assert isinstance(events[-1], JobEnded)
     assert events[-1].report is report
     assert events[-1].error is None

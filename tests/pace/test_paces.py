@@ -138,7 +138,7 @@ async def test_cancelled_waiters() -> None:
         tasks = [asyncio.create_task(take(gate, order, str(i))) for i in range(3)]
         await asyncio.sleep(0)
         tasks[0].cancel()
-    tasks[1].cancel()  # the place is its already, but it has not run yet
+    tasks[1].cancel()  # the slot is its already, but it has not run yet
     results = await asyncio.gather(*tasks, return_exceptions=True)
 
     assert [type(result) for result in results[:2]] == [asyncio.CancelledError] * 2
@@ -147,7 +147,7 @@ async def test_cancelled_waiters() -> None:
 
 
 async def test_cancelled_while_spaced() -> None:
-    """A request that is cancelled while it waits for its start gives its place back."""
+    """A request that is cancelled while it waits for its slot gives it back."""
     gate = FixedPace(1, per_second=0.001)
     async with gate.slot():
         pass

@@ -11,7 +11,8 @@ import pytest
 from multidict import CIMultiDict
 
 from blockusers import ApiError, BlockUsersError, Operation
-from blockusers.protocol.wire import Reply, read_update
+from blockusers.protocol.messages import Reply
+from blockusers.protocol.wire import read_update
 from blockusers.values.users import Identifiers, read
 
 CORPUS = Path(__file__).parent / "corpus"

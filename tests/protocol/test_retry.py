@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -80,7 +82,7 @@ def test_bad_settings(settings: dict[str, object], error: type[Exception], name:
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_passing_errors(error: Exception) -> None:
+async def test_transient_errors(error: Exception) -> None:
     """No usable answer, 139103 and 130429 are tried again until it works."""
     assert await attempt_all(quick(), [error] * 3) == (4, "done")
 
@@ -324,3 +326,18 @@ async def test_hints_do_not_count_with_adaptive_pace(clock: Clock) -> None:
         1,
         too_long,
     )
+
+
+async def test_a_pace_that_swallows_errors() -> None:
+    """A pace of a caller's own that lets no error pass is an error itself, not an endless loop."""
+
+    class Swallowing(FixedPace):
+        @asynccontextmanager
+        async def slot(self, *arguments: Any, **more: Any) -> AsyncIterator[Slot]:
+            with suppress(Exception):
+                async with super().slot(*arguments, **more) as slot:
+                    yield slot
+
+    attempts, error = await attempt_all(quick(), [INTERNAL] * 9, Swallowing(1))
+
+    assert (attempts, str(error)) == (1, "pace: slot() must let errors pass")

@@ -30,8 +30,9 @@ from blockusers import (
     TokenUnavailable,
     TransportError,
 )
+from blockusers.protocol.messages import Request
 from blockusers.protocol.session import Session
-from blockusers.protocol.wire import Request, build_listing, build_update
+from blockusers.protocol.wire import build_listing, build_update
 from blockusers.values.users import Identifiers, read
 from tests.support import PHONE_NUMBER_ID, TOKEN, http, raw_server, read_request
 

@@ -15,14 +15,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from blockusers.protocol.wire import (
-    Listing,
-    Reply,
-    build_listing,
-    build_update,
-    read_page,
-    read_update,
-)
+from blockusers.protocol.messages import Reply
+from blockusers.protocol.wire import Listing, build_listing, build_update, read_page, read_update
 from blockusers.values.blocklist import BlockedUser, Page
 from blockusers.values.columns import Verdict, Verdicts
 from blockusers.values.errors import (

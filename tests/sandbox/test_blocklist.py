@@ -12,8 +12,8 @@ from blockusers.sandbox import Rules
 from blockusers.sandbox.blocklist import Blocklist
 from blockusers.sandbox.bucket import Bucket
 from blockusers.sandbox.cursors import Cursor, encode
-from blockusers.sandbox.people import wa_id
 from blockusers.sandbox.refusals import Refusal
+from blockusers.sandbox.users import wa_id
 from tests.support import Clock
 
 ANN, BEN, CAT, DAN = "16505550001", "16505550002", "16505550003", "US.13491208655302741918"
@@ -25,28 +25,28 @@ def blocklist(clock: Clock | None = None, **rules: Any) -> Blocklist:
 
 def test_blocking_and_unblocking_are_set_operations() -> None:
     """To do either twice does no harm and is no fault."""
-    people = blocklist()
+    users = blocklist()
 
-    assert people.block([ANN, BEN]) == {}
-    assert people.block([ANN]) == {}
-    assert {ANN, BEN} == people.members
-    assert people.unblock([ANN, CAT]) == {}
-    assert people.unblock([ANN]) == {}
-    assert {BEN} == people.members
+    assert users.block([ANN, BEN]) == {}
+    assert users.block([ANN]) == {}
+    assert {ANN, BEN} == users.members
+    assert users.unblock([ANN, CAT]) == {}
+    assert users.unblock([ANN]) == {}
+    assert {BEN} == users.members
 
 
 def test_the_version_grows_with_changes_only() -> None:
     """A request that changes nothing spoils no cursor, and no two versions are alike."""
-    people = blocklist()
-    versions = [people.version]
+    users = blocklist()
+    versions = [users.version]
     for change, keys in [
-        (people.block, [ANN]),
-        (people.block, [ANN]),
-        (people.unblock, [BEN]),
-        (people.unblock, [ANN]),
+        (users.block, [ANN]),
+        (users.block, [ANN]),
+        (users.unblock, [BEN]),
+        (users.unblock, [ANN]),
     ]:
         change(keys)
-        versions.append(people.version)
+        versions.append(users.version)
 
     start = 1_000_000_000
     assert [start, start + 1, start + 1, start + 1, start + 2] == versions
@@ -55,102 +55,102 @@ def test_the_version_grows_with_changes_only() -> None:
 def test_the_version_is_the_time_of_the_last_change() -> None:
     """It is counted in microseconds."""
     clock = Clock()
-    people = blocklist(clock)
+    users = blocklist(clock)
     clock.now = 2_000.5
-    people.block([ANN])
+    users.block([ANN])
 
-    assert people.version == 2_000_500_000
+    assert users.version == 2_000_500_000
 
 
 def test_only_those_who_wrote_lately_can_be_blocked() -> None:
     """The window closes a day after the last message; unblocking needs none."""
     clock = Clock()
-    people = blocklist(clock, window=86_400.0)
-    people.message_from([ANN, BEN])
+    users = blocklist(clock, window=86_400.0)
+    users.message_from([ANN, BEN])
     clock.now += 86_400
-    people.message_from([BEN])
+    users.message_from([BEN])
 
-    assert people.block([ANN, BEN, CAT]) == {CAT: 131047}
+    assert users.block([ANN, BEN, CAT]) == {CAT: 131047}
     clock.now += 1
-    people.unblock([ANN, BEN])
-    assert people.block([ANN, BEN]) == {ANN: 131047}
+    users.unblock([ANN, BEN])
+    assert users.block([ANN, BEN]) == {ANN: 131047}
 
 
 def test_those_on_the_list_can_be_blocked_again() -> None:
     """To be on the list already is success, however long ago the person wrote."""
-    people = blocklist(window=60.0)
-    people.put([ANN])
+    users = blocklist(window=60.0)
+    users.put([ANN])
 
-    assert people.block([ANN]) == {}
+    assert users.block([ANN]) == {}
 
 
 def test_those_who_do_not_fit_fail() -> None:
     """A full list still takes those it has."""
-    people = blocklist(capacity=2)
-    people.put([ANN])
+    users = blocklist(capacity=2)
+    users.put([ANN])
 
-    assert people.block([ANN, BEN, CAT]) == {CAT: 139101}
-    assert {ANN, BEN} == people.members
+    assert users.block([ANN, BEN, CAT]) == {CAT: 139101}
+    assert {ANN, BEN} == users.members
 
 
 def test_a_full_list_may_refuse_the_whole_request() -> None:
     """By the rules it is all or nothing; those who fit are then not blocked either."""
-    people = blocklist(capacity=1, full_per_number=False)
+    users = blocklist(capacity=1, full_per_number=False)
 
     with pytest.raises(Refusal, match="139101"):
-        people.block([ANN, BEN])
-    assert frozenset() == people.members
-    assert people.block([ANN]) == {}
+        users.block([ANN, BEN])
+    assert frozenset() == users.members
+    assert users.block([ANN]) == {}
 
 
 def test_a_list_overfilled_behind_the_clients_back_has_no_room() -> None:
     """Room is never negative."""
-    people = blocklist(capacity=1)
-    people.put([ANN, BEN])
+    users = blocklist(capacity=1)
+    users.put([ANN, BEN])
 
-    assert people.block([CAT]) == {CAT: 139101}
+    assert users.block([CAT]) == {CAT: 139101}
 
 
 def test_old_cursors_are_refused() -> None:
     """A cursor is good for one version."""
-    people = blocklist()
-    people.put([ANN, BEN])
-    cursor = encode(people.page(1).last)
-    people.put([CAT])
+    users = blocklist()
+    users.put([ANN, BEN])
+    cursor = encode(users.page(1).last)
+    users.put([CAT])
 
     with pytest.raises(Refusal, match="139102"):
-        people.page(1, after=cursor)
+        users.page(1, after=cursor)
 
 
 @given(count=st.integers(0, 60), limit=st.integers(1, 25))
 def test_a_walk_in_either_direction_gives_everyone_once(count: int, limit: int) -> None:
     """Pages neither overlap nor leave anyone out, forward and backward."""
-    people = blocklist()
+    users = blocklist()
     keys = [f"1650555{number:04}" for number in range(count)]
-    people.put(keys)
+    users.put(keys)
 
     forward: list[str] = []
-    page = people.page(limit)
+    page = users.page(limit)
     while page.keys:
         forward += page.keys
-        page = people.page(limit, after=encode(page.last))
+        page = users.page(limit, after=encode(page.last))
     assert keys == forward
 
     backward: list[str] = []
-    page = people.page(limit, before=encode(Cursor(count, people.version)))
+    page = users.page(limit, before=encode(Cursor(count, users.version)))
     while page.keys:
         backward = [*page.keys, *backward]
-        page = people.page(limit, before=encode(page.first))
+        page = users.page(limit, before=encode(page.first))
     assert keys == backward
 
 
 def test_pages_say_what_is_around_them() -> None:
     """There is more before all but the first page, and more after all but the last."""
-    people = blocklist()
-    people.put([ANN, BEN, CAT])
-    pages = [people.page(1)]
-    pages += [people.page(1, after=encode(pages[0].last))]
-    pages += [people.page(1, after=encode(pages[1].last))]
+    users = blocklist()
+    users.put([ANN, BEN, CAT])
+    pages = [users.page(1)]
+    pages += [users.page(1, after=encode(pages[0].last))]
+    pages += [users.page(1, after=encode(pages[1].last))]
 
     assert [(page.more_before, page.more_after) for page in pages] == [
         (False, True),

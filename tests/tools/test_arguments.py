@@ -19,8 +19,8 @@ class Settings:
 
 
 @pytest.mark.parametrize("value", [0, 0.0, 1, 0.5, 10**12])
-def test_takes_numbers_from_nought(value: float) -> None:
-    """Without limits any number from nought is taken."""
+def test_takes_numbers_from_zero(value: float) -> None:
+    """Without limits any number from zero on is taken."""
     check_number("wait", value)
 
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import pytest
 
 from blockusers.lists.sync import SyncIncomplete, SyncReport, TooManyRemovals
-from blockusers.protocol.wire import Reply, read_page, read_update
+from blockusers.protocol.messages import Reply
+from blockusers.protocol.wire import read_page, read_update
 from blockusers.values import errors
 from blockusers.values.blocklist import BlockedUser
 from blockusers.values.error_codes import CODES, Reaction
@@ -226,7 +227,7 @@ def test_an_unknown_code_leaves_it_to_the_status(
     ],
 )
 def test_is_transient(code: object, status: int, kind: type[ApiError]) -> None:
-    """What Meta calls transient is a passing fault, unless something else is known about it."""
+    """What Meta calls transient is a transient error, unless something else is known about it."""
     assert type(api_error(code, status, is_transient=True)) is kind
 
 
@@ -263,7 +264,7 @@ def test_an_unknown_code_proves_nothing(status: int) -> None:
 
 
 @pytest.mark.parametrize("code", [100, 803])
-def test_a_passing_fault_proves_nothing(code: int) -> None:
+def test_a_transient_error_proves_nothing(code: int) -> None:
     """A refusal that is called transient is none: nobody knows how far the request came."""
     assert not api_error(code, is_transient=True).refused
 

@@ -1,25 +1,23 @@
-"""Who is named in a request: reads the entries of `block_users`, and mends nothing.
+"""Reads the users named in a request: the entries of `block_users`, strictly.
 
-A person is a phone number in digits, with or without a plus, or a business-scoped user id (BSUID).
+A user is a phone number in digits, with or without a plus, or a business-scoped user id (BSUID).
 The key says who is meant, whatever the spelling.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 
 from blockusers.sandbox.refusals import Refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _PHONE: Final = re.compile(r"\+?([1-9][0-9]{6,14})")
 _BSUID: Final = re.compile(r"[A-Z]{2}\.[A-Za-z0-9]{1,128}")
 _PARENT_ID: Final = re.compile(r"[A-Z]{2}\.ENT\..*")
 
 
-class Person(NamedTuple):
+class User(NamedTuple):
     """One entry of a request."""
 
     input: str
@@ -29,12 +27,12 @@ class Person(NamedTuple):
 
 
 def id_name(key: str) -> str:
-    """Say what answers call *key*."""
+    """Return under which name answers have *key*."""
     return "user_id" if "." in key else "wa_id"
 
 
 def wa_id(digits: str) -> str:
-    """Give the other spelling of *digits*, where a country has two.
+    """Return the other spelling of *digits*, where a country has two.
 
     WhatsApp knows Brazilian mobiles without their ninth digit, Mexican ones without the 1, and
     Argentine ones with a 9.
@@ -51,7 +49,7 @@ def wa_id(digits: str) -> str:
 
 
 def key_of(text: str, *, rewrite: bool) -> str:
-    """Say whom a phone number or a BSUID means; with *rewrite*, by the `wa_id` of its country.
+    """Return the key of a phone number or a BSUID; with *rewrite*, its `wa_id` at WhatsApp.
 
     Raises:
         ValueError: it is neither.
@@ -62,7 +60,7 @@ def key_of(text: str, *, rewrite: bool) -> str:
     return key
 
 
-def read_entry(entry: Any, *, rewrite: bool) -> Person:
+def read_entry(entry: Any, *, rewrite: bool) -> User:
     """Read one entry of `block_users`; where both keys stand in it, `user` wins."""
     if not isinstance(entry, dict):
         raise Refusal(100, "Each entry of block_users must be an object")
@@ -73,8 +71,8 @@ def read_entry(entry: Any, *, rewrite: bool) -> Person:
         raise Refusal(100, "Each entry of block_users needs a string as user or user_id")
     key = _phone_key(text, rewrite=rewrite) if name == "user" else _bsuid_key(text)
     if not key or len(fields) > 1:
-        _refuse_parent_ids(fields.values())
-    return Person(text, key)
+        _reject_parent_ids(fields.values())
+    return User(text, key)
 
 
 def _phone_key(text: str, *, rewrite: bool) -> str:
@@ -88,6 +86,6 @@ def _bsuid_key(text: str) -> str:
     return text if _BSUID.fullmatch(text) else ""
 
 
-def _refuse_parent_ids(values: Iterable[Any]) -> None:
+def _reject_parent_ids(values: Iterable[Any]) -> None:
     if any(isinstance(value, str) and _PARENT_ID.fullmatch(value) for value in values):
         raise Refusal(100, "Parent business-scoped user ids are not supported")

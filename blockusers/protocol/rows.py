@@ -1,0 +1,106 @@
+"""The shapes of the rows in an answer, read with cattrs: ids of users and their errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn, override
+
+from blockusers.values.masking import mask_all
+
+T = TypeVar("T")
+
+
+@attrs.define
+class Row:
+    """One entry of `added_users`, `removed_users` or `failed_users`."""
+
+    input: str | None = None
+    wa_id: str | None = None
+    user_id: str | None = None
+    errors: Any = None
+
+
+@attrs.frozen
+class ListRow:
+    """One entry of a page."""
+
+    wa_id: str | None = None
+    user_id: str | None = None
+    parent_user_id: str | None = None
+
+
+class Malformed(Exception):
+    """A row is not of its shape; the message says where."""
+
+
+def structure(value: object, shape: type[T]) -> T:
+    """Read a row; a text in it that is empty counts as missing.
+
+    Raises:
+        Malformed: It is not of that *shape*.
+    """
+    if not isinstance(value, dict):
+        raise Malformed("it is malformed: no object")
+    try:
+        return _CONVERTER.structure(value, shape)
+    except cattrs.BaseValidationError as error:
+        why = cattrs.transform_error(error, format_exception=lambda reason, _: str(reason))
+        raise Malformed(mask_all(f"it is malformed: {'; '.join(why)}")) from None
+
+
+_DIGITS: Final = re.compile(r"\+?[0-9]{1,32}")
+_BSUID: Final = re.compile(r"[A-Z]{2}\.[A-Za-z0-9.]{1,136}")
+
+
+def _text(value: object, _: object = None) -> str | None:
+    if value is None or isinstance(value, str):
+        return value or None
+    raise TypeError(f"text expected, not {type(value).__name__}")
+
+
+def _wa_id(value: object, _: object) -> str | None:
+    text = _text(value)
+    if text and not _DIGITS.fullmatch(text):
+        raise ValueError("not the digits of a WhatsApp id")
+    return text and text.removeprefix("+")
+
+
+def _user_id(value: object, _: object) -> str | None:
+    text = _text(value)
+    if text and not _BSUID.fullmatch(text):
+        raise ValueError("not a business-scoped user id")
+    return text
+
+
+# Each field is read by its own function, for by itself cattrs makes text of anything.
+_CONVERTER: Final = cattrs.Converter()
+_WA_ID: Final = override(struct_hook=_wa_id)
+_USER_ID: Final = override(struct_hook=_user_id)
+_CONVERTER.register_structure_hook(
+    Row,
+    make_dict_structure_fn(
+        Row, _CONVERTER, input=override(struct_hook=_text), wa_id=_WA_ID, user_id=_USER_ID
+    ),
+)
+_CONVERTER.register_structure_hook(
+    ListRow,
+    make_dict_structure_fn(
+        ListRow, _CONVERTER, wa_id=_WA_ID, user_id=_USER_ID, parent_user_id=_USER_ID
+    ),
+)
+
+
+def are_digits(values: Sequence[Any]) -> bool:
+    """Return whether all are the bare digits of a WhatsApp id."""
+    try:
+        digits = "".join(values)
+    except TypeError:
+        return False
+    lengths = set(map(len, values))
+    plain = digits.isascii() and digits.isdecimal() and 0 not in lengths
+    return not values or (plain and max(lengths) <= 32)
