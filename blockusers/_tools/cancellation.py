@@ -1,4 +1,4 @@
-"""Cancellation: whose it is, and how to end what other tasks are doing without cancelling them."""
+"""Tells a task's own cancellation from others', and ends what other tasks are doing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holds the users of a job that are still to be sent, and says which of them may be sent now.
+"""Holds the users of a job that are to be sent or retried, and says which may be sent now.
 
 Each user of a job is in one of these states:
 

@@ -1,4 +1,4 @@
-"""Keeps the order of operations on one user: one request at a time, and none overtakes another.
+"""Keeps operations on one user in order, one request at a time, also after a lost answer.
 
 A user's place in the order is the moment at which the client draws it from a caller, for a job or
 for a single call.  Whoever draws a user *enqueues* it, may send it once it is *granted*, and

@@ -1,4 +1,4 @@
-"""The events that a client tells its observers: jobs, requests, retries, the pace, users settled.
+"""The events that a client reports, and how each reads in the log: jobs, requests, retries, pace.
 
 Events name no users, so whatever is made of them may be kept and shown; which user became what is
 told to `on_settled`.  Each prints as one line for people, and gives `attributes()` to programs.

@@ -1,4 +1,4 @@
-"""The log: an observer that writes what a client does to the logger `blockusers`.
+"""The log: writes events to the logger `blockusers`, each at its level; `events` has their texts.
 
 The message is the event's line; its values are in `extra`, for logs in JSON.  Levels: INFO when a
 job ends, when a request is retried after an error, and when the pace changes its mode; DEBUG for

@@ -1,4 +1,4 @@
-"""Reads the body of a reply: at most so many bytes, decompressed, and with secrets redacted."""
+"""Reads the body of a reply, no more than its request allows, decompresses it, redacts secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an error answer means: which exception, which fault of one user, and how long to wait.
+"""Makes an exception of an error answer, by the table in `error_codes`; reads how long to wait.
 
 An error is judged by its code, then by the HTTP status.  An answer that is none of the API's (HTML
 of a gateway, nothing at all) has only the status.

@@ -1,4 +1,4 @@
-"""Builds the API's requests and reads its replies, without I/O: the way in to the protocol.
+"""Builds the API's requests, bounds the size of their replies, and reads these; without I/O.
 
 A reply is judged by its body, not by its HTTP status: Meta answers a mixed success with status 400
 and the two lists of a per-user answer.  `matching` says who is done, `failures` what an error

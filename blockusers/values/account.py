@@ -1,4 +1,4 @@
-"""`Account`: phone number id, access token, app secret and URL of a blocklist, all checked."""
+"""`Account`: phone number id, token, app secret, URL, version; or from the environment; checked."""
 
 from __future__ import annotations
 
