@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, overload
 import attrs
 
 from blockusers import identifiers
-from blockusers.errors import BlockUsersError
+from blockusers.errors import BlocklistFull, BlockUsersError
 from blockusers.identifiers import INTERNATIONAL, Identifier, Reader
 from blockusers.models import BlockedUser, Fault, Operation, Status
 
@@ -70,7 +70,7 @@ class Outcome:
     def __repr__(self) -> str:
         # Phone numbers are people's; a repr ends up in logs.
         text = f"<Outcome {identifiers.mask(written(self.input))} {self.status.value}"
-        return f"{text} {self.fault}>" if self.fault else f"{text}>"
+        return f"{text}: {self.fault}>" if self.fault else f"{text}>"
 
 
 User: TypeAlias = str | int | Outcome | BlockedUser
@@ -87,6 +87,14 @@ def written(named: object) -> str:
         return str(named)
     except Exception:
         return f"<{type(named).__name__}>"
+
+
+def why(error: Exception) -> str:
+    """Return what went wrong, with numbers masked; of what is not ours, its class as well."""
+    text = identifiers.mask_all(written(error))
+    if isinstance(error, BlockUsersError):
+        return text
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def named_by(user: object) -> object:
@@ -379,11 +387,15 @@ class Incomplete(BlockUsersError):
     """What ended the job; also the `__cause__`."""
 
     def __str__(self) -> str:
-        why = f"{type(self.error).__name__}: {identifiers.mask_all(str(self.error))}"
-        return (
-            f"the job ended early ({self.report.summary()}): {why};"
-            " submit report.unknown and report.remaining again"
-        )
+        report, again = self.report, ""
+        if isinstance(self.error, BlocklistFull):
+            return (
+                f"the blocklist is full (64,000): {len(report) - len(report.succeeded):,} were not"
+                " blocked; unblock somebody and submit them again"
+            )
+        if rest := [f"report.{name}" for name in ("unknown", "remaining") if getattr(report, name)]:
+            again = f"; submit {' and '.join(rest)} again"
+        return f"the job ended early ({report.summary()}): {why(self.error)}{again}"
 
 
 @attrs.define(slots=False)
@@ -405,7 +417,6 @@ class UserFailed(BlockUsersError):
     outcome: Outcome
 
     def __str__(self) -> str:
-        name = identifiers.mask(written(self.outcome.input))
-        return (
-            f"{name} is {self.outcome.status.value}: {self.outcome.fault or 'no answer about it'}"
-        )
+        name, status = identifiers.mask(written(self.outcome.input)), self.outcome.status
+        became = "failed" if status is Status.FAILED else f"is {status.value}"
+        return f"{name} {became}: {self.outcome.fault or 'no answer about it'}"

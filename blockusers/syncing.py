@@ -17,7 +17,7 @@ from blockusers.errors import BlockUsersError
 from blockusers.finding import Wanted, read_wanted
 from blockusers.identifiers import INTERNATIONAL, Reader, mask_all
 from blockusers.models import BlockedUser, Operation, Status
-from blockusers.report import Incomplete, Outcome, PartialFailure, Report, User
+from blockusers.report import Incomplete, Outcome, PartialFailure, Report, User, why
 from blockusers.sources import Users
 
 
@@ -109,8 +109,8 @@ class SyncIncomplete(BlockUsersError):
     """What ended it; also the `__cause__`."""
 
     def __str__(self) -> str:
-        why = mask_all(str(self.error)) or type(self.error).__name__
-        return f"the sync ended early ({self.report.summary()}): {why}; to go on, sync again"
+        how = f"the sync ended early ({self.report.summary()}): {why(self.error)}"
+        return f"{how}; to go on, sync again"
 
 
 Job: TypeAlias = Callable[[Sequence[User]], Awaitable[Report]]
