@@ -49,14 +49,14 @@ def test_says_how_many_failed_and_why(command: Any) -> None:
 
 
 def test_names_the_lines_that_fail(command: Any, tmp_path: Path) -> None:
-    """Both what cannot be read and what is refused, each with its line; neither can succeed."""
+    """Both what cannot be read and what is rejected, each with its line; neither can succeed."""
     path = tmp_path / "a.csv"
     path.write_text(f"name,phone\nAnn,{ANN}\nCat\nBen,0049 151 234567\n")
 
     ran = command("block", "-f", path, "-c", "phone")
 
-    assert f"{path}:3: has no column 2" in ran.stderr
-    assert f"{path}:4: 0049…67 starts with 00" in ran.stderr
+    assert f"{path}, line 3: has no column 2" in ran.stderr
+    assert f"{path}, line 4: 0049…67 starts with 00" in ran.stderr
     assert "1 line could not be read" in ran.stderr
     assert ran.code == 1
 
@@ -73,8 +73,8 @@ def test_does_not_flood_the_screen(command: Any) -> None:
     """Of many bad lines the first are named, and the rest are counted."""
     ran = command("block", "-f", "-", stdin="".join(f"00{n}\n" for n in range(50)))
 
-    assert "stdin:20: " in ran.stderr
-    assert "stdin:21: " not in ran.stderr
+    assert "stdin, line 20: " in ran.stderr
+    assert "stdin, line 21: " not in ran.stderr
     assert "… and 30 more like these" in ran.stderr
 
 
@@ -121,7 +121,8 @@ def test_json_on_stdout(command: Any) -> None:
 
 
 def test_quiet_tells_only_the_end(command: Any) -> None:
-    """No line before the sum."""
+    """No line at all if all are done, else the sum."""
+    assert command("block", "--quiet", ANN).stderr == ""
     ran = command("block", "--quiet", ANN, "00", "--sandbox")
 
     assert ran.stderr.startswith("blocked 1 of 2 users")
@@ -169,8 +170,8 @@ def test_ends_early_and_says_how_to_go_on(command: Any) -> None:
 
     assert ran.code == 3
     assert "2 remaining" in ran.stderr
-    assert "ended early: (#131031)" in ran.stderr
-    assert "run the same line again" in ran.stderr
+    assert "ended early: the business account is restricted or locked: see Business" in ran.stderr
+    assert "fix it first, then run the same line again" in ran.stderr
     assert "With --output FILE" in ran.stderr
 
 
@@ -181,7 +182,8 @@ def test_an_early_end_is_in_the_output_too(command: Any, tmp_path: Path) -> None
 
     assert [json.loads(x)["status"] for x in path.read_text().splitlines()] == ["remaining"] * 2
     assert f"what is done in {path} is skipped" in ran.stderr
-    assert "(#131031)" in json.loads(ran.stdout)["error"]
+    error = json.loads(ran.stdout)["error"]
+    assert (error["type"], error["code"]) == ("AccountRestricted", 131031)
 
 
 # Credentials.
@@ -215,14 +217,20 @@ def test_reads_the_token_from_a_file(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"Bearer abc", "access_token"), (b"\xff", "no text"), (b"", "is empty")],
+    [
+        (b"Bearer abc", "--token-file"),
+        (b"\xff", "not text"),
+        (b"", "is empty"),
+        (None, "no such file"),
+    ],
 )
 def test_a_bad_token_file_is_wrong_usage(
-    command: Any, tmp_path: Path, content: bytes, message: str
+    command: Any, tmp_path: Path, content: bytes | None, message: str
 ) -> None:
     """The message says what is wrong, and not what stands there."""
     path = tmp_path / "token"
-    path.write_bytes(content)
+    if content is not None:
+        path.write_bytes(content)
     ran = command("block", ANN, "--token-file", path)
 
     assert ran.code == 2
@@ -251,7 +259,7 @@ def test_takes_no_token_as_an_argument(command: Any, option: str, verb: str) -> 
     [
         (("block",), "name the users"),
         (("unblock", ANN, "--column", "phone"), "--column belongs to --file"),
-        (("block", "--file", "nowhere.txt"), "nowhere.txt: No such file"),
+        (("block", "--file", "nowhere.txt"), "nowhere.txt: no such file"),
     ],
 )
 def test_wrong_usage(command: Any, args: tuple[str, ...], message: str) -> None:
@@ -263,7 +271,7 @@ def test_wrong_usage(command: Any, args: tuple[str, ...], message: str) -> None:
 
 
 def test_bytes_that_are_no_text_are_no_user(command: Any, tmp_path: Path) -> None:
-    """A shell can hand over any bytes; they are refused like any other nonsense."""
+    """A shell can hand over any bytes; they are rejected like any other nonsense."""
     path = tmp_path / "out.jsonl"
 
     assert command("block", "\udcff\udcfe", ANN, "-o", path).code == 1
