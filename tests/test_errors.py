@@ -286,8 +286,10 @@ def test_what_was_not_sent_had_no_effect(kind: type[ApiError]) -> None:
         (ApiError("no", trace_id="AXsg"), "no (trace AXsg)"),
         (
             ApiError("no", 190, 463, 401, "expired", "AXsg"),
-            "the access token is invalid or expired: create one in Business settings, System users"
-            " (190, trace AXsg)",
+            (
+                "the access token is invalid or expired: create one in Business settings, System"
+                " users (190, trace AXsg)"
+            ),
         ),
         (ApiError("no", 100, details="bad"), "a parameter of the request is wrong: bad (100)"),
         (ApiError("no", 100), "a parameter of the request is wrong: no (100)"),

@@ -127,8 +127,10 @@ def test_a_code_of_zero_is_a_code() -> None:
         (FAILED, "<Outcome +4915…78 failed: is the business's own number (131021)>"),
         (
             ALSO_FAILED,
-            "<Outcome US.1…18 failed: has not written to you within 24 hours,"
-            " or is not on WhatsApp (131047)>",
+            (
+                "<Outcome US.1…18 failed: has not written to you within 24 hours,"
+                " or is not on WhatsApp (131047)>"
+            ),
         ),
         (REJECTED, "<Outcome 1… failed: has 3 digits>"),
         (UNKNOWN, "<Outcome 4915…79 unknown>"),

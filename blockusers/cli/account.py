@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from blockusers.cli.process import UsageError, reason_of
+from blockusers.cli.process import UsageError, describe, reason_of
 from blockusers.cli.screen import Screen
 from blockusers.errors import ConnectionFailed, TransportError
 from blockusers.models import Account
@@ -75,6 +75,11 @@ def with_host(error: Exception, account: Account) -> Exception:
         known = _REASONS.get(error.cause) or (error.errno and os.strerror(error.errno).lower())
         message = f"cannot reach {host}: {known or error.message}"
     return attrs.evolve(error, message=message)
+
+
+def explain_for(account: Account) -> Callable[[Exception], str]:
+    """Return what says in a line why requests of *account* get no answer."""
+    return lambda error: describe(with_host(error, account))
 
 
 def _from_environment(screen: Screen, token_file: Path | None) -> Account:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Container
 from contextlib import ExitStack, aclosing
@@ -17,12 +18,12 @@ from typer.core import TyperCommand, TyperGroup
 
 import blockusers
 from blockusers.cli import help_texts, process
-from blockusers.cli.account import NO_TOKEN_HERE, blocklist_of, open_account, with_host
+from blockusers.cli.account import NO_TOKEN_HERE, blocklist_of, explain_for, open_account
 from blockusers.cli.demo import Tour
 from blockusers.cli.input_files import Entry, Reading
 from blockusers.cli.job import Ending, Job, Sources, filter_done, reader_of
 from blockusers.cli.journal import Journal, open_journal
-from blockusers.cli.process import describe, emit, error_boundary, printable
+from blockusers.cli.process import emit, error_boundary, printable
 from blockusers.cli.sandbox_server import serve
 from blockusers.cli.screen import Meter, Screen
 from blockusers.cli.summary import as_json as to_json
@@ -203,7 +204,7 @@ def _job_command(operation: Operation) -> Callable[..., None]:
             reading = _read(sources, screen)
             inputs = filter_done(reading, reader, journal.done(operation) if journal else ())
             screen.complain(inputs.complaints)
-            with screen.meter(inputs.distinct, _explain(account)) as meter:
+            with screen.meter(inputs.distinct, explain_for(account)) as meter:
                 ending = Job(operation, inputs, meter, journal, region).run(account)
             _conclude(ending, screen, journal, as_json=as_json)
 
@@ -223,14 +224,12 @@ def _open(
 
 
 def _read(sources: Sources, screen: Screen) -> Reading:
+    if Path("-") in sources.files and sys.stdin is not None and sys.stdin.isatty():
+        screen.say("type the users, one a line; Ctrl-D ends the list", "dim")
     reading = sources.read()
     for line in reading.headers:
         screen.say(line, "dim")
     return reading
-
-
-def _explain(account: Account) -> Callable[[Exception], str]:
-    return lambda error: describe(with_host(error, account))
 
 
 def _conclude(ending: Ending, screen: Screen, journal: Journal | None, *, as_json: bool) -> None:
@@ -317,7 +316,7 @@ def _list(
     with error_boundary(debug=debug):
         with (
             open_account(screen, sandbox=sandbox, token_file=token_file) as account,
-            screen.meter(0, _explain(account)) as meter,
+            screen.meter(0, explain_for(account)) as meter,
         ):
             listed = process.run(_print_blocked(account, meter, as_json=as_json))
         screen.say(f"{count(listed, 'user')} blocked")
@@ -366,7 +365,7 @@ def check(
             names = [entry.value for entry in reading.entries]
             with (
                 open_account(screen, sandbox=sandbox, token_file=token_file) as account,
-                screen.meter(0, _explain(account)) as meter,
+                screen.meter(0, explain_for(account)) as meter,
             ):
                 blocked = process.run(_find_blocked(account, names, region, meter))
         totals = Counter[str]()

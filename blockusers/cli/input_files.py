@@ -133,7 +133,8 @@ def _read_all(name: str, file: IO[bytes]) -> bytes:
         raise UsageError(f"{name}: this is a workbook or an archive; in Excel: Save as, CSV UTF-8")
     if b"\0" in data and not _is_utf16(data):
         raise UsageError(f"{name}: this is not text; in Excel: Save as, CSV UTF-8")
-    data += file.read(_LARGEST + 1 - len(data))
+    if len(data) == _BEGINNING:  # at a terminal, Ctrl-D is the end only once
+        data += file.read(_LARGEST + 1 - len(data))
     if len(data) > _LARGEST:
         megabytes = _LARGEST // 1024**2
         raise UsageError(f"{name}: has more than {megabytes} MB; split it, or keep one column only")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,6 +18,7 @@ from rich.text import Text
 from blockusers.cli.process import printable, to_nowhere
 from blockusers.errors import RateLimited
 from blockusers.events import Event, RequestEnded, Retrying
+from blockusers.models import Status
 from blockusers.pacing import Pace
 from blockusers.report import Outcome
 
@@ -61,8 +62,9 @@ class Meter:
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
         """Count *outcomes*."""
-        self.settled += len(outcomes)
-        self.failed += sum(not outcome.ok for outcome in outcomes)
+        counts = Counter(outcome.status for outcome in outcomes)
+        self.settled += len(outcomes) - counts[Status.REMAINING]
+        self.failed += counts[Status.FAILED]
         self._samples.append((self._clock(), self.settled))
 
     def watch(self, pace: Pace) -> None:

@@ -17,7 +17,7 @@ import attrs
 from rich.prompt import Confirm
 
 from blockusers.cli import process
-from blockusers.cli.account import with_host
+from blockusers.cli.account import explain_for, with_host
 from blockusers.cli.job import note
 from blockusers.cli.journal import Journal
 from blockusers.cli.process import (
@@ -77,7 +77,7 @@ class Sync:
 
     def _make_plan(self, names: Sequence[User]) -> SyncReport:
         async def read() -> SyncReport:
-            with self.screen.meter(0, self._explain) as meter:
+            with self.screen.meter(0, explain_for(self.account)) as meter:
                 async with self._client(meter) as client:
                     return await client.sync(names, dry_run=True, max_removals=self.max_removals)
 
@@ -91,9 +91,6 @@ class Sync:
 
     def _client(self, meter: Meter) -> Client:
         return Client(self.account, region=self.region, observers=[meter.observe])
-
-    def _explain(self, error: Exception) -> str:
-        return describe(with_host(error, self.account))
 
     def _show_plan(self, plan: SyncReport) -> None:
         """Print who is to be added and removed, one a line; say how many, and what is rejected."""
@@ -159,7 +156,7 @@ class Sync:
                 )
 
         total = len(plan.to_add) + len(plan.to_remove)
-        with self.screen.meter(total, self._explain) as meter:
+        with self.screen.meter(total, explain_for(self.account)) as meter:
             try:
                 return self._end(process.run(work()))
             except SyncIncomplete as early:

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from blockusers.cli.app import app
 from blockusers.sandbox import Rules, Sandbox
+from tests.support import until_it_waits
 
 VARIABLES = ("PHONE_NUMBER_ID", "ACCESS_TOKEN", "APP_SECRET", "API_VERSION", "BASE_URL")
 
@@ -106,11 +107,13 @@ def command(bare: Command, environment: dict[str, str]) -> Command:
 
 @attrs.define
 class Person:
-    """Reads what a terminal shows, and presses keys when it shows something."""
+    """Reads what a terminal shows, and presses keys when it shows something and waits."""
 
     screen: int
     keys: list[tuple[str, bytes | Callable[[], object]]]
     """What to wait for, and what is pressed then, or done."""
+    thread: str = "self/task"
+    """The folder in `/proc` of who reads the keys."""
     shown: str = ""
 
     def sit(self) -> None:
@@ -118,6 +121,7 @@ class Person:
         while chunk := self._read():
             self.shown += chunk
             while self.keys and self.keys[0][0] in self.shown:
+                until_it_waits(self.thread)
                 _, press = self.keys.pop(0)
                 if isinstance(press, bytes):
                     os.write(self.screen, press)
@@ -156,8 +160,8 @@ def at_terminal(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
         sitting.start()
         stdout = io.StringIO()
         with (
-            open(its) as stdin,
-            open(log or os.dup(its), "w") as stderr,
+            os.fdopen(its) as stdin,
+            log.open("w") if log else os.fdopen(os.dup(its), "w") as stderr,
             monkeypatch.context() as patch,
         ):
             patch.setattr(sys, "stdin", stdin)
@@ -197,7 +201,7 @@ def real_terminal(environment: dict[str, str]) -> Callable[..., Ran]:
             start_new_session=True,
         ) as running:
             os.close(its)
-            person = Person(mine, list(keys))
+            person = Person(mine, list(keys), str(running.pid))
             person.sit()
             code = running.wait(60)
         os.close(mine)
@@ -216,7 +220,7 @@ def to_nobody(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> C
             monkeypatch.setenv(name, value)
         reader, writer = os.pipe()
         os.close(reader)
-        with open(writer, "w") as stdout, monkeypatch.context() as patch:
+        with os.fdopen(writer, "w") as stdout, monkeypatch.context() as patch:
             patch.setattr(sys, "stdout", stdout)
             with pytest.raises(SystemExit) as caught:
                 app([str(arg) for arg in args], prog_name="blockusers")

@@ -132,8 +132,10 @@ def test_an_open_quote_is_not_passed_over() -> None:
             "a.csv",
             '"Phone, mobile",name\nAnn,1\n',
             None,
-            "a.csv: choose the column with the numbers: --column NAME;"
-            " columns: 'Phone, mobile', 'name'",
+            (
+                "a.csv: choose the column with the numbers: --column NAME;"
+                " columns: 'Phone, mobile', 'name'"
+            ),
         ),
         ("a.txt", "name,phone\nAnn,1\n", None, "choose the column"),
         ("a.csv", "a\x1b[2J,b\n", None, "columns: 'a\\x1b[2J', 'b'"),

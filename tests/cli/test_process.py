@@ -30,6 +30,7 @@ from blockusers.cli.process import (
 from blockusers.cli.screen import Talk
 from blockusers.errors import AuthenticationError, ConnectionFailed
 from blockusers.sandbox import glitches
+from tests.support import until_it_waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +74,8 @@ def test_an_interrupted_job_says_what_is_done(
     assert "blocked 2,000 of 6,000 users" in ran.stderr
     assert "2,000 done, " in ran.stderr  # how many had left by then is chance
     assert "interrupted\nTo go on, run the same line again" in ran.stderr
-    assert len(path.read_text().splitlines()) == 1 + 6000
+    rows = path.read_text().splitlines()
+    assert sum(",done," in row for row in rows) == 2000
 
 
 def test_an_interruption_before_the_job_is_one_too(
@@ -81,13 +83,23 @@ def test_an_interruption_before_the_job_is_one_too(
 ) -> None:
     """While stdin is read, say; the journal is open already."""
     journal = tmp_path / "out.csv"
-    sent = Signal(signal.SIGINT, Path(f"{journal}.lock").exists)
+    lock = Path(f"{journal}.lock")
+    sent = Signal(signal.SIGINT, lambda: lock.exists() and (until_it_waits(), True))
     ran = at_terminal("block", "--file", "-", "--output", journal)
 
     sent.join()
     assert ran.code == 130
+    assert "Ctrl-D ends the list" in ran.stderr
     assert "blockusers: interrupted" in ran.stderr
     assert sandbox.requests == ()
+
+
+def test_a_list_can_be_typed(at_terminal: Any, sandbox: Sandbox) -> None:
+    """Ctrl-D ends it."""
+    ran = at_terminal("block", "-f", "-", keys=[("Ctrl-D", f"{ANN}\n".encode()), (ANN, b"\x04")])
+
+    assert ran.code == 0
+    assert sandbox.blocklist() == {ANN[1:]}
 
 
 def test_a_listing_can_be_interrupted(command: Any, sandbox: Sandbox) -> None:
@@ -222,7 +234,7 @@ def test_nobody_reads_a_report(to_nobody: Any, user: str, code: int) -> None:
 
 def test_stdout_may_be_full(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """That is an error, and said once."""
-    with open("/dev/full", "w") as full, monkeypatch.context() as patch:
+    with Path("/dev/full").open("w") as full, monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", full)
         with pytest.raises(OSError, match="No space") as caught:
             emit("for nobody")
@@ -286,7 +298,13 @@ def test_talking_to_nobody_does_no_harm(
     ],
 )
 def test_any_stream_may_be_closed(
-    environment: dict[str, str], sandbox: Sandbox, tmp_path: Path, line: str, code: int, says: str
+    environment: dict[str, str],
+    sandbox: Sandbox,
+    tmp_path: Path,
+    *,
+    line: str,
+    code: int,
+    says: str,
 ) -> None:
     """No traceback, and no file of ours in the place of a closed stream."""
     if "full" in line:
@@ -310,7 +328,7 @@ def shell(line: str, **env: str) -> subprocess.CompletedProcess[str]:
             **os.environ,
             **env,
             "PATH": path,
-            "PYTHONPATH": os.getcwd(),
+            "PYTHONPATH": str(Path.cwd()),
             "BLOCKUSERS": " ".join(PROGRAM),
         },
         capture_output=True,

@@ -101,7 +101,7 @@ def test_nobody_sees_the_question(
     ids=["y", "n", "enter", "ctrl-d", "ctrl-c"],
 )
 def test_asks(
-    at_terminal: Any, sandbox: Sandbox, file: Path, keys: Any, code: int, end: str
+    at_terminal: Any, sandbox: Sandbox, file: Path, *, keys: Any, code: int, end: str
 ) -> None:
     """On a terminal it asks, says what a removal means, and does nothing but for yes."""
     ran = at_terminal("sync", file, keys=[(QUESTION, keys)])
@@ -118,7 +118,7 @@ def test_asks(
     ids=["ctrl-c", "ctrl-d", "n", "y"],
 )
 def test_asks_in_a_process_of_its_own(
-    real_terminal: Any, sandbox: Sandbox, file: Path, keys: bytes, code: int, blocked: int
+    real_terminal: Any, sandbox: Sandbox, file: Path, *, keys: bytes, code: int, blocked: int
 ) -> None:
     """The same with a keyboard, where Ctrl-C is a key and a signal."""
     ran = real_terminal("sync", file, keys=[(QUESTION, keys)])
