@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Container
 from contextlib import ExitStack, aclosing
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 import attrs
 import typer
@@ -18,21 +18,34 @@ from typer.core import TyperCommand, TyperGroup
 
 import blockusers
 from blockusers.cli import help_texts, process
-from blockusers.cli.account import NO_TOKEN_HERE, blocklist_of, explain_for, open_account
+from blockusers.cli.account import blocklist_of, explain_for, open_account
+from blockusers.cli.checking import check_entry, find_blocked, in_words, totals_of
 from blockusers.cli.demo import Tour
-from blockusers.cli.input_files import Entry, Reading
+from blockusers.cli.input_files import Reading
 from blockusers.cli.job import Ending, Job, Sources, filter_done, reader_of
 from blockusers.cli.journal import Journal, open_journal
-from blockusers.cli.process import emit, error_boundary, printable
+from blockusers.cli.options import (
+    AsJson,
+    Column,
+    Debug,
+    Files,
+    Output,
+    Quiet,
+    Region,
+    Sandbox,
+    SyncOutput,
+    Token,
+    TokenFile,
+    Users,
+)
+from blockusers.cli.process import emit, error_boundary
 from blockusers.cli.sandbox_server import serve
 from blockusers.cli.screen import Meter, Screen
 from blockusers.cli.summary import as_json as to_json
 from blockusers.cli.summary import count, sum_up
 from blockusers.cli.sync import Sync
 from blockusers.client import Client
-from blockusers.identifiers import Reader
 from blockusers.models import Account, BlockedUser, Operation
-from blockusers.report import written
 from blockusers.sandbox import Rules
 
 
@@ -64,103 +77,10 @@ app = typer.Typer(
 )
 
 
-def _refuse_token(value: str | None) -> None:
-    if value is not None:
-        raise typer.BadParameter(NO_TOKEN_HERE)
-
-
-def _check_region(value: str | None) -> str | None:
-    try:
-        reader_of(value)
-    except (ValueError, ModuleNotFoundError) as error:
-        raise typer.BadParameter(str(error).removeprefix("region: ")) from None
-    return value
-
-
 def _show_version(value: bool) -> None:  # noqa: FBT001  # Typer calls it so
     if value:
         typer.echo(f"blockusers {blockusers.__version__}")
         raise typer.Exit
-
-
-_Users: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="USER",
-        help="Phone numbers with their country code, WhatsApp ids or BSUIDs.",
-        show_default=False,
-    ),
-]
-_Files: TypeAlias = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--file",
-        "-f",
-        metavar="FILE",
-        help="Read users from this file: lines, CSV or JSON Lines; - is stdin. Can be repeated.",
-    ),
-]
-_Column: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--column",
-        "-c",
-        metavar="NAME",
-        help="The column of the file with the users: its name, or its number from 1.",
-    ),
-]
-_Region: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--region",
-        "-r",
-        metavar="XX",
-        callback=_check_region,
-        help="Read national numbers of this country, too, such as BR.",
-    ),
-]
-_Output: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Append every outcome to this file (CSV, or JSON Lines if it ends in .jsonl),"
-        " and skip whom it lists as done on this blocklist.",
-    ),
-]
-_SyncOutput: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Append every outcome to this file (CSV, or JSON Lines if it ends in .jsonl).",
-    ),
-]
-_Sandbox: TypeAlias = Annotated[
-    bool, typer.Option("--sandbox", help="Try it on a sandbox of its own; reaches nobody.")
-]
-_TokenFile: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--token-file",
-        metavar="FILE",
-        help="Read the access token from this file instead of WHATSAPP_ACCESS_TOKEN.",
-    ),
-]
-_Token: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--token", "--access-token", hidden=True, is_eager=True, callback=_refuse_token),
-]
-_Quiet: TypeAlias = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Say nothing on stderr, unless something went wrong.")
-]
-_Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-_Debug: TypeAlias = Annotated[
-    bool,
-    typer.Option("--debug", envvar="BLOCKUSERS_DEBUG", help="Show where an error comes from."),
-]
 
 
 @app.callback(help=help_texts.PROGRAM)
@@ -180,17 +100,17 @@ def _main(
 def _job_command(operation: Operation) -> Callable[..., None]:
     def command(
         *,
-        users: _Users = None,
-        files: _Files = None,
-        column: _Column = None,
-        region: _Region = None,
-        output: _Output = None,
-        sandbox: _Sandbox = False,
-        token_file: _TokenFile = None,
-        quiet: _Quiet = False,
-        as_json: _Json = False,
-        debug: _Debug = False,
-        _token: _Token = None,
+        users: Users = None,
+        files: Files = None,
+        column: Column = None,
+        region: Region = None,
+        output: Output = None,
+        sandbox: Sandbox = False,
+        token_file: TokenFile = None,
+        quiet: Quiet = False,
+        as_json: AsJson = False,
+        debug: Debug = False,
+        _token: Token = None,
     ) -> None:
         screen, reader = Screen(quiet=quiet), reader_of(region)
         with error_boundary(debug=debug, as_json=as_json), ExitStack() as stack:
@@ -251,9 +171,9 @@ def _sync(
         list[Path],
         typer.Argument(metavar="FILE", help="All who shall be blocked: lines, CSV or JSON Lines."),
     ],
-    column: _Column = None,
-    region: _Region = None,
-    output: _SyncOutput = None,
+    column: Column = None,
+    region: Region = None,
+    output: SyncOutput = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what there is to do.")
     ] = False,
@@ -266,12 +186,12 @@ def _sync(
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    sandbox: _Sandbox = False,
-    token_file: _TokenFile = None,
-    quiet: _Quiet = False,
-    as_json: _Json = False,
-    debug: _Debug = False,
-    _token: _Token = None,
+    sandbox: Sandbox = False,
+    token_file: TokenFile = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+    _token: Token = None,
 ) -> None:
     """Make the blocklist equal to files."""
     screen = Screen(quiet=quiet)
@@ -304,12 +224,12 @@ def _sync(
 @app.command("list", cls=_Command, help=help_texts.LIST)
 def _list(
     *,
-    sandbox: _Sandbox = False,
-    token_file: _TokenFile = None,
-    quiet: _Quiet = False,
-    as_json: _Json = False,
-    debug: _Debug = False,
-    _token: _Token = None,
+    sandbox: Sandbox = False,
+    token_file: TokenFile = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+    _token: Token = None,
 ) -> None:
     """List the blocked users."""
     screen = Screen(quiet=quiet)
@@ -341,19 +261,19 @@ def _line(user: BlockedUser, *, as_json: bool) -> str:
 @app.command(cls=_Command, help=help_texts.CHECK)
 def check(
     *,
-    users: _Users = None,
-    files: _Files = None,
-    column: _Column = None,
-    region: _Region = None,
+    users: Users = None,
+    files: Files = None,
+    column: Column = None,
+    region: Region = None,
     listed: Annotated[
         bool, typer.Option("--listed", help="Look up on the blocklist who is blocked, too.")
     ] = False,
-    sandbox: _Sandbox = False,
-    token_file: _TokenFile = None,
-    quiet: _Quiet = False,
-    as_json: _Json = False,
-    debug: _Debug = False,
-    _token: _Token = None,
+    sandbox: Sandbox = False,
+    token_file: TokenFile = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+    _token: Token = None,
 ) -> None:
     """Say how each user is read, or why it is rejected."""
     screen, reader = Screen(quiet=quiet), reader_of(region)
@@ -367,65 +287,16 @@ def check(
                 open_account(screen, sandbox=sandbox, token_file=token_file) as account,
                 screen.meter(0, explain_for(account)) as meter,
             ):
-                blocked = process.run(_find_blocked(account, names, region, meter))
+                blocked = process.run(find_blocked(account, names, region, meter))
         totals = Counter[str]()
         for entry in reading.entries:
-            checked = _check(entry, reader, blocked)
+            checked = check_entry(entry, reader, blocked)
             totals[checked["kind"]] += 1
             totals["blocked"] += bool(checked["blocked"])
-            emit(json.dumps(checked) if as_json else _in_words(entry, checked))
-        screen.say(_totals(totals, reading, listed=listed))
+            emit(json.dumps(checked) if as_json else in_words(entry, checked))
+        screen.say(totals_of(totals, reading, listed=listed))
         all_read = not (totals["rejected"] or reading.complaints)
         raise typer.Exit(process.ALL_DONE if all_read else process.SOME_NOT)
-
-
-async def _find_blocked(
-    account: Account, names: list[Any], region: str | None, meter: Meter
-) -> Container[str]:
-    async with Client(account, region=region, observers=[meter.observe]) as client:
-        return {written(name) for name in await client.find(names)}
-
-
-def _check(entry: Entry, reader: Reader, blocked: Container[str] | None) -> dict[str, Any]:
-    """Say how *entry* is read, and whether it is blocked."""
-    checked = {"where": entry.where, "input": written(entry.value), "user": None, "blocked": None}
-    try:
-        found = reader.read(entry.value)
-    except ValueError as error:
-        return checked | {"kind": "rejected", "note": str(error)}
-    bare = len(found.key) == 10 and found.wire == found.key
-    return checked | {
-        "kind": "BSUID" if found.is_bsuid else "phone number",
-        "user": found.wire,
-        "blocked": None if blocked is None else checked["input"] in blocked,
-        "note": "only 10 digits: is the country code missing?" if bare else None,
-    }
-
-
-def _in_words(entry: Entry, checked: dict[str, Any]) -> str:
-    where = "" if entry.where.startswith("argument ") else f"{entry.where}: "
-    text = f"{where}{checked['input']}: {checked['kind']}"
-    if checked["kind"] == "rejected":
-        return printable(f"{text}: {checked['note']}").replace("\n", " ")
-    state = {None: "", True: ", blocked", False: ", not blocked"}[checked["blocked"]]
-    note = f"; {checked['note']}" if checked["note"] else ""
-    return printable(f"{text} {checked['user']}{state}{note}").replace("\n", " ")
-
-
-def _totals(totals: Counter[str], reading: Reading, *, listed: bool) -> str:
-    """Return such as `3 users: 2 phone numbers, 1 BSUID, 0 rejected`."""
-    parts = [
-        count(totals["phone number"], "phone number"),
-        count(totals["BSUID"], "BSUID"),
-        f"{totals['rejected']:,} rejected",
-    ]
-    if listed:
-        parts.append(f"{totals['blocked']:,} blocked")
-    if reading.empty:
-        parts.append(f"{count(reading.empty, 'empty cell')} skipped")
-    if reading.complaints:
-        parts.append(f"{count(len(reading.complaints), 'line')} could not be read")
-    return f"{count(len(reading.entries), 'input')}: {', '.join(parts)}"
 
 
 # The sandbox.
@@ -444,8 +315,8 @@ def _sandbox(
         bool, typer.Option(help="Block only who wrote within 24 hours, as Meta does.")
     ] = False,
     latency: Annotated[float, typer.Option(min=0, help="Seconds that an answer takes.")] = 0.0,
-    quiet: _Quiet = False,
-    debug: _Debug = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Serve a sandbox until interrupted."""
     with error_boundary(debug=debug):
@@ -460,7 +331,7 @@ def demo(
     *,
     users: Annotated[int, typer.Option(min=100, max=50_000, help="How many numbers.")] = 5000,
     seed: Annotated[int, typer.Option(help="Another seed, another list.")] = 1,
-    debug: _Debug = False,
+    debug: Debug = False,
 ) -> None:
     """Take the tour."""
     console = Console(highlight=False, emoji=False)

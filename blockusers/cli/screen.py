@@ -162,6 +162,7 @@ class _Bar(Progress):
             _Told(meter.time_left),
             console=console,
             expand=True,
+            transient=True,
         )
         self.add_task("", total=meter.total)
 

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 from rich.prompt import Confirm
 
+from blockusers.batch import OnSettled
 from blockusers.cli import process
 from blockusers.cli.account import explain_for, with_host
 from blockusers.cli.job import note
@@ -31,7 +32,7 @@ from blockusers.cli.process import (
 from blockusers.cli.screen import Meter, Screen
 from blockusers.cli.summary import must_be_fixed, show_faults
 from blockusers.client import Client
-from blockusers.identifiers import INTERNATIONAL, mask
+from blockusers.identifiers import INTERNATIONAL, Reader, mask
 from blockusers.models import Account, Operation
 from blockusers.report import Outcome, Report, User, named_by, written
 from blockusers.syncing import SyncIncomplete, SyncReport, carry_out, check_removals
@@ -100,9 +101,11 @@ class Sync:
             with contextlib.suppress(BrokenPipeError):  # `| head` does not end the work
                 for line in lines:
                     emit(printable(line))
-        for outcome in plan.rejected:
-            self.screen.say(f"rejected: {mask(written(outcome.input))} {outcome.fault}", "yellow")
-        self.screen.say(plan.summary())
+        self.screen.complain(
+            [f"rejected: {mask(written(one.input))} {one.fault}" for one in plan.rejected]
+        )
+        tell = self.screen.tell if plan.rejected else self.screen.say
+        tell(plan.summary())
 
     def _warn_of_removals(self, plan: SyncReport) -> None:
         if len(plan.to_remove) > plan.max_removals:
@@ -137,36 +140,32 @@ class Sync:
     def _carry_out(self, plan: SyncReport) -> int:
         """Do what *plan* says; however it ends, say what was done: removals cannot be undone."""
         settled: dict[Operation, list[Outcome]] = {operation: [] for operation in Operation}
-
-        async def work() -> SyncReport:
-            async with self._client(meter) as client:
-                meter.watch(client.pace)
-                keep = {
-                    operation: partial(note, operation, self.journal, meter, settled[operation])
-                    for operation in Operation
-                }
-                return await carry_out(
-                    plan,
-                    block=partial(client.block, on_settled=keep[Operation.BLOCK]),
-                    # These are from the list, so their numbers are whole in every region.
-                    unblock=partial(
-                        client.unblock,
-                        on_settled=partial(keep[Operation.UNBLOCK], reader=INTERNATIONAL),
-                    ),
-                )
-
         total = len(plan.to_add) + len(plan.to_remove)
-        with self.screen.meter(total, explain_for(self.account)) as meter:
-            try:
-                return self._end(process.run(work()))
-            except SyncIncomplete as early:
-                return self._end(early.report, with_host(early.error, self.account))
-            except Interrupted:
-                removed, added = (
-                    Report(operation, tuple(outcomes)) if (outcomes := settled[operation]) else None
-                    for operation in (Operation.UNBLOCK, Operation.BLOCK)
-                )
-                return self._end(attrs.evolve(plan, removed=removed, added=added), interrupted=True)
+        try:
+            with self.screen.meter(total, explain_for(self.account)) as meter:
+                done = process.run(self._work(plan, meter, settled))
+        except SyncIncomplete as early:
+            return self._end(early.report, with_host(early.error, self.account))
+        except Interrupted:
+            removed, added = (
+                Report(operation, tuple(outcomes)) if (outcomes := settled[operation]) else None
+                for operation in (Operation.UNBLOCK, Operation.BLOCK)
+            )
+            return self._end(attrs.evolve(plan, removed=removed, added=added), interrupted=True)
+        return self._end(done)
+
+    async def _work(
+        self, plan: SyncReport, meter: Meter, settled: dict[Operation, list[Outcome]]
+    ) -> SyncReport:
+        def keep(operation: Operation, reader: Reader | None = None) -> OnSettled:
+            return partial(note, operation, self.journal, meter, settled[operation], reader=reader)
+
+        async with self._client(meter) as client:
+            meter.watch(client.pace)
+            # Who is removed stands on the list, so these numbers are whole in every region.
+            unblock = partial(client.unblock, on_settled=keep(Operation.UNBLOCK, INTERNATIONAL))
+            block = partial(client.block, on_settled=keep(Operation.BLOCK))
+            return await carry_out(plan, block=block, unblock=unblock)
 
     def _end(
         self, done: SyncReport, error: Exception | None = None, *, interrupted: bool = False
