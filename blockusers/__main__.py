@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 
 _INTERRUPTED = 130
@@ -16,6 +17,8 @@ def main() -> None:
         _start()
     except KeyboardInterrupt:  # while it is being loaded; later the command says how it ended
         sys.exit(_INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python is ending; it has been told already
 
 
 def _start() -> None:

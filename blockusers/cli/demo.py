@@ -73,7 +73,7 @@ class Tour:
         show_faults(self.screen, report)
         self._say("report.failed holds each of them, such as")
         for outcome in _samples(report.failed):
-            why = outcome.fault.message.partition(";")[0] if outcome.fault else ""
+            why = str(outcome.fault).partition(";")[0]
             self._say(f"  {_name(outcome):10} {shorten(why, 60, placeholder=' …')}", "dim")
         return report
 

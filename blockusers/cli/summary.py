@@ -13,7 +13,7 @@ from blockusers.cli.job import Ending
 from blockusers.cli.journal import Journal
 from blockusers.cli.process import describe, error_object, printable
 from blockusers.cli.screen import Screen
-from blockusers.errors import BlockUsersError
+from blockusers.errors import BlocklistFull, BlockUsersError
 from blockusers.models import Fault, Operation, Status, known
 from blockusers.report import Report
 from blockusers.retry import is_transient
@@ -42,6 +42,14 @@ def sum_up(ending: Ending, screen: Screen, journal: Journal | None) -> None:
     show_faults(screen, report)
     if ending.interrupted:
         screen.tell("interrupted", "bold red")
+    if isinstance(ending.error, BlocklistFull):
+        left = ending.inputs.distinct - len(report.succeeded)
+        screen.tell(
+            f"ended early: the blocklist is full (64,000): {left:,} were not blocked; unblock"
+            " somebody, then run the same line again",
+            "bold red",
+        )
+        return
     if ending.error is not None:
         screen.tell(f"ended early: {describe(ending.error)}", "bold red")
     if ending.interrupted or ending.error is not None:

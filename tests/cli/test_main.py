@@ -5,14 +5,25 @@ from __future__ import annotations
 import io
 import os
 import runpy
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import blockusers.__main__
 from blockusers.__main__ import main
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """A program that ends need not care for signals; this process goes on."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
 
 COMMANDS = ("block", "unblock", "sync", "list", "check", "sandbox", "demo")
 
@@ -127,6 +138,7 @@ def test_can_be_interrupted_while_it_is_loaded(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(blockusers.__main__, "_occupy_closed_streams", interrupt)
 
     assert start(monkeypatch, "--version") == 130
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # while Python ends
 
 
 def test_flags_take_no_value(bare: Any) -> None:
