@@ -25,9 +25,10 @@ def _start() -> None:
     try:
         from blockusers.cli.app import app  # noqa: PLC0415  # typer and rich are an extra
     except ModuleNotFoundError as error:
-        if error.name not in {"typer", "rich"}:
+        name = str(error.name).partition(".")[0]
+        if name not in {"typer", "rich"}:
             raise
-        sys.exit(_missing(error.name))
+        sys.exit(_missing(name))
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Not every terminal knows every script's digits; that is no reason to break off.
         sys.stdout.reconfigure(errors="backslashreplace")

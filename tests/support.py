@@ -169,6 +169,9 @@ def until_it_waits(thread: str = "self/task") -> None:
     Args:
         thread: Its folder in `/proc`; that of this process's main thread by default.
     """
+    if not Path("/proc/self/task").exists():  # not on Linux: hope that this is long enough
+        time.sleep(0.5)
+        return
     if thread == "self/task":
         thread = f"self/task/{threading.main_thread().native_id}"
     before = ""

@@ -101,7 +101,13 @@ class Journal:
         Raises:
             OSError: The disk is full, say; it names the file.
         """
-        rows = [self._row(operation, outcome, reader or self._reader) for outcome in outcomes]
+        same = {
+            "time": self._now().isoformat(timespec="seconds"),
+            "blocklist": self._blocklist,
+            "operation": operation.value,
+            "region": self._region,
+        }
+        rows = [_row(outcome, reader or self._reader, same) for outcome in outcomes]
         # A disk that is nearly full takes a part at first.
         data = memoryview(_as_json(rows) if self._is_json else _as_csv(rows))
         try:
@@ -112,17 +118,6 @@ class Journal:
         except OSError as error:
             error.filename = str(self.path)
             raise
-
-    def _row(self, operation: Operation, outcome: Outcome, reader: Reader) -> dict[str, Any]:
-        row = {
-            **outcome.to_dict(),
-            "time": self._now().isoformat(timespec="seconds"),
-            "blocklist": self._blocklist,
-            "operation": operation.value,
-            "region": self._region,
-            "user": _user(outcome, reader),
-        }
-        return {column: _cell(row[column]) for column in COLUMNS}
 
     def _read(self) -> Iterator[str]:
         self._file.seek(0)
@@ -251,6 +246,11 @@ def _holder(beside: Path) -> str:
         return f"process {int(beside.read_text())}"
     except (OSError, ValueError):
         return "another process"
+
+
+def _row(outcome: Outcome, reader: Reader, same: dict[str, str]) -> dict[str, Any]:
+    row = {**outcome.to_dict(), **same, "user": _user(outcome, reader)}
+    return {column: _cell(row[column]) for column in COLUMNS}
 
 
 def _user(outcome: Outcome, reader: Reader) -> str:
