@@ -200,7 +200,7 @@ def _sync(
         blocklist = blocklist_of(account, sandbox=sandbox)
         journal = _open(stack, screen, output, blocklist=blocklist, region=region)
         reading = _read(Sources((), files, column), screen)
-        screen.complain(reading.complaints)
+        screen.complain(reading.complaints, matters=True)
         if reading.complaints:
             raise process.UsageError("fix these lines first: whom they name would be unblocked")
         if reading.empty:

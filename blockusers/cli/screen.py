@@ -196,12 +196,18 @@ class Screen:
         """Show a table, or text with colours of its own."""
         self.console.print(thing)
 
-    def complain(self, complaints: Sequence[str]) -> None:
-        """Say what is wrong with the lines of a file, unless there is no end of it."""
+    def complain(self, complaints: Sequence[str], *, matters: bool = False) -> None:
+        """Say what is wrong with the lines of a file, the first of them if they are many.
+
+        Args:
+            complaints: What is wrong.
+            matters: Whether nothing else will say that something is wrong.
+        """
+        say = self.tell if matters else self.say
         for complaint in complaints[:_MOST_COMPLAINTS]:
-            self.say(complaint, "yellow")
+            say(complaint, "yellow")
         if more := len(complaints[_MOST_COMPLAINTS:]):
-            self.say(f"… and {more:,} more like these", "yellow")
+            say(f"… and {more:,} more like these", "yellow")
 
     @contextmanager
     def meter(self, total: int, explain: Callable[[Exception], str] = str) -> Iterator[Meter]:

@@ -102,7 +102,8 @@ class Sync:
                 for line in lines:
                     emit(printable(line))
         self.screen.complain(
-            [f"rejected: {mask(written(one.input))} {one.fault}" for one in plan.rejected]
+            [f"rejected: {mask(written(one.input))} {one.fault}" for one in plan.rejected],
+            matters=True,
         )
         tell = self.screen.tell if plan.rejected else self.screen.say
         tell(plan.summary())

@@ -378,6 +378,11 @@ def test_quiet(command: Any, file: Path) -> None:
     assert ran.code == 1
     assert "131047" in ran.stderr
 
+    file.write_text("\n".join([*numbers(20), "0151 1234567"]))
+    ran = command("sync", file, "--yes", "--quiet")
+    assert ran.code == 1
+    assert "rejected: 0151" in ran.stderr
+
 
 @pytest.mark.parametrize("option", ["--yes", "--json"])
 def test_nobody_reads_the_plan(to_nobody: Any, sandbox: Sandbox, file: Path, option: str) -> None:
