@@ -12,9 +12,9 @@ import attrs
 
 from blockusers.cli.process import UsageError, describe, reason_of
 from blockusers.cli.screen import Screen
-from blockusers.errors import ConnectionFailed, TransportError
-from blockusers.models import Account
 from blockusers.sandbox import Rules, Sandbox
+from blockusers.values.account import Account
+from blockusers.values.errors import ConnectionFailed, TransportError
 
 _TOKEN: Final = "WHATSAPP_ACCESS_TOKEN"  # noqa: S105  # the name of a variable
 _LONGEST_TOKEN: Final = 65_536

@@ -45,8 +45,10 @@ from blockusers.cli.summary import as_json as to_json
 from blockusers.cli.summary import count, sum_up
 from blockusers.cli.sync import Sync
 from blockusers.client import Client
-from blockusers.models import Account, BlockedUser, Operation
 from blockusers.sandbox import Rules
+from blockusers.values.account import Account
+from blockusers.values.blocklist import BlockedUser
+from blockusers.values.outcome import Operation
 
 
 def _hide_type(params: list[Any]) -> list[Any]:

@@ -11,9 +11,9 @@ from blockusers.cli.process import printable
 from blockusers.cli.screen import Meter
 from blockusers.cli.summary import count
 from blockusers.client import Client
-from blockusers.identifiers import Reader
-from blockusers.models import Account
-from blockusers.report import written
+from blockusers.values.account import Account
+from blockusers.values.outcome import written
+from blockusers.values.users import Reader
 
 
 async def find_blocked(

@@ -13,11 +13,13 @@ from blockusers.cli.sample_data import Sample, make_sample
 from blockusers.cli.screen import Screen
 from blockusers.cli.summary import count, inputs_add_up, requests, show_faults, statuses
 from blockusers.client import Client
-from blockusers.identifiers import mask
-from blockusers.models import Account, BlockedUser
-from blockusers.report import Outcome, Report
-from blockusers.retry import RetryPolicy
+from blockusers.protocol.retry import RetryPolicy
 from blockusers.sandbox import Rules, Sandbox
+from blockusers.values.account import Account
+from blockusers.values.blocklist import BlockedUser
+from blockusers.values.masking import mask
+from blockusers.values.outcome import Outcome
+from blockusers.values.report import Report
 
 _CHUNK: Final = 100
 _RATE: Final = 20.0

@@ -17,9 +17,9 @@ from typing import IO, Any, Final, NamedTuple
 import attrs
 import orjson
 
-from blockusers import identifiers
 from blockusers.cli.process import UsageError, printable, reason_of
-from blockusers.identifiers import mask_all
+from blockusers.values import users as identifiers
+from blockusers.values.masking import mask_all
 
 _DELIMITERS: Final = ",;\t|"
 _ONE_COLUMN: Final = "\x1f"

@@ -17,10 +17,12 @@ from blockusers.cli.journal import Journal
 from blockusers.cli.process import Interrupted, UsageError
 from blockusers.cli.screen import Meter
 from blockusers.client import Client
-from blockusers.identifiers import INTERNATIONAL, Reader, mask
-from blockusers.models import Account, Operation
-from blockusers.national import NationalReader
-from blockusers.report import Incomplete, Outcome, Report, written
+from blockusers.values.account import Account
+from blockusers.values.masking import mask
+from blockusers.values.national import NationalReader
+from blockusers.values.outcome import Operation, Outcome, written
+from blockusers.values.report import Incomplete, Report
+from blockusers.values.users import INTERNATIONAL, Reader
 
 
 @attrs.frozen

@@ -24,9 +24,8 @@ from typing import Any, Final
 import orjson
 
 from blockusers.cli.process import UsageError, reason_of
-from blockusers.identifiers import INTERNATIONAL, Reader
-from blockusers.models import Operation, Status
-from blockusers.report import Outcome
+from blockusers.values.outcome import Operation, Outcome, Status
+from blockusers.values.users import INTERNATIONAL, Reader
 
 try:
     import fcntl

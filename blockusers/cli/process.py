@@ -14,9 +14,9 @@ from typing import IO, Any, Final, TypeVar
 
 import typer
 
-from blockusers.errors import BlockUsersError
-from blockusers.identifiers import mask_all
-from blockusers.syncing import TooManyRemovals
+from blockusers.lists.sync import TooManyRemovals
+from blockusers.values.errors import BlockUsersError
+from blockusers.values.masking import mask_all
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from blockusers.cli import process
 from blockusers.cli.process import Interrupted, UsageError, emit, reason_of
-from blockusers.models import known
 from blockusers.sandbox import MAGIC, Magic, Rules, Sandbox
+from blockusers.values.error_codes import known
 
 _GREETING: Final = """\
 A sandbox of WhatsApp's Block Users API listens at {url}

@@ -16,11 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from blockusers.cli.process import printable, to_nowhere
-from blockusers.errors import RateLimited
-from blockusers.events import Event, RequestEnded, Retrying
-from blockusers.models import Status
-from blockusers.pacing import Pace
-from blockusers.report import Outcome
+from blockusers.observe.events import Event, RequestEnded, Retrying
+from blockusers.pace.protocol import Pace
+from blockusers.values.errors import RateLimited
+from blockusers.values.outcome import Outcome, Status
 
 _MOST_COMPLAINTS: Final = 20
 _SECONDS_BETWEEN_LINES: Final = 2.0

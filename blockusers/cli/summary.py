@@ -13,10 +13,11 @@ from blockusers.cli.job import Ending
 from blockusers.cli.journal import Journal
 from blockusers.cli.process import describe, error_object, printable
 from blockusers.cli.screen import Screen
-from blockusers.errors import BlocklistFull, BlockUsersError
-from blockusers.models import Fault, Operation, Status, known
-from blockusers.report import Report
-from blockusers.retry import is_transient
+from blockusers.protocol.retry import is_transient
+from blockusers.values.error_codes import known
+from blockusers.values.errors import BlocklistFull, BlockUsersError
+from blockusers.values.outcome import Fault, Operation, Status
+from blockusers.values.report import Report
 
 PAST: Final = {Operation.BLOCK: "blocked", Operation.UNBLOCK: "unblocked"}
 _MOST_KINDS: Final = 12

@@ -16,7 +16,6 @@ from typing import Any
 import attrs
 from rich.prompt import Confirm
 
-from blockusers.batch import OnSettled
 from blockusers.cli import process
 from blockusers.cli.account import explain_for, with_host
 from blockusers.cli.job import note
@@ -32,10 +31,13 @@ from blockusers.cli.process import (
 from blockusers.cli.screen import Meter, Screen
 from blockusers.cli.summary import must_be_fixed, show_faults
 from blockusers.client import Client
-from blockusers.identifiers import INTERNATIONAL, Reader, mask
-from blockusers.models import Account, Operation
-from blockusers.report import Outcome, Report, User, named_by, written
-from blockusers.syncing import SyncIncomplete, SyncReport, carry_out, check_removals
+from blockusers.jobs.batch import OnSettled
+from blockusers.lists.sync import SyncIncomplete, SyncReport, carry_out, check_removals
+from blockusers.values.account import Account
+from blockusers.values.masking import mask
+from blockusers.values.outcome import Operation, Outcome, User, named_by, written
+from blockusers.values.report import Report
+from blockusers.values.users import INTERNATIONAL, Reader
 
 
 @attrs.define

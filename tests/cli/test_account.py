@@ -10,8 +10,8 @@ import pytest
 from blockusers import Account
 from blockusers.cli.account import explain_for, open_account, with_host
 from blockusers.cli.screen import Screen
-from blockusers.errors import ConnectionFailed, InvalidResponse, RequestTimeout
 from blockusers.sandbox import SANDBOX_TOKEN
+from blockusers.values.errors import ConnectionFailed, InvalidResponse, RequestTimeout
 
 if TYPE_CHECKING:
     from blockusers.sandbox import Sandbox

@@ -24,8 +24,7 @@ from blockusers.cli import journal as module
 from blockusers.cli.input_files import read_file
 from blockusers.cli.journal import COLUMNS, open_journal
 from blockusers.cli.process import UsageError
-from blockusers.models import Fault, Operation, Status
-from blockusers.report import Outcome
+from blockusers.values.outcome import Fault, Operation, Outcome, Status
 
 if TYPE_CHECKING:
     from blockusers.sandbox import Sandbox

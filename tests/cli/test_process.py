@@ -28,8 +28,8 @@ from blockusers.cli.process import (
     printable,
 )
 from blockusers.cli.screen import Talk
-from blockusers.errors import AuthenticationError, ConnectionFailed
 from blockusers.sandbox import glitches
+from blockusers.values.errors import AuthenticationError, ConnectionFailed
 from tests.support import until_it_waits
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from blockusers import FixedPace, Outcome, Status
 from blockusers.cli.screen import Meter, Screen, _Lines
-from blockusers.errors import ConnectionFailed, RateLimited
-from blockusers.events import RequestEnded, Retrying
+from blockusers.observe.events import RequestEnded, Retrying
+from blockusers.values.errors import ConnectionFailed, RateLimited
 from tests.support import Clock
 
 DONE = Outcome("+16505550001", Status.DONE)

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from blockusers import identifiers
 from blockusers.cli import sample_data
 from blockusers.cli.sample_data import MISTAKES, make_sample
 from blockusers.sandbox import MAGIC, Sandbox
+from blockusers.values import users as identifiers
 
 OWN = "15550783881"
 
