@@ -45,7 +45,9 @@ try:
     from opentelemetry import context, metrics, trace
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f'blockusers.otel needs {error.name}: pip install "blockusers[otel]"', name=error.name
+        f'blockusers.otel needs {error.name}: pip install "blockusers[otel]", or in a clone'
+        ' pip install ".[otel]"',
+        name=error.name,
     ) from None
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)

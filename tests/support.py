@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from operator import itemgetter
+from pathlib import Path
 
 import attrs
 import orjson
@@ -156,3 +159,26 @@ def number(i: int) -> str:
 
 def numbers(count: int) -> list[str]:
     return [number(i) for i in range(count)]
+
+
+def until_it_waits(thread: str = "self/task") -> None:
+    """Return when a process does nothing but wait, so that a signal finds it in a system call.
+
+    A signal that comes just before a blocking call is noticed only when that call ends.
+
+    Args:
+        thread: Its folder in `/proc`; that of this process's main thread by default.
+    """
+    if not Path("/proc/self/task").exists():  # not on Linux: hope that this is long enough
+        time.sleep(0.5)
+        return
+    if thread == "self/task":
+        thread = f"self/task/{threading.main_thread().native_id}"
+    before = ""
+    while True:
+        status = Path(f"/proc/{thread}/status").read_text()
+        now = "".join(line for line in status.splitlines() if "ctxt_switches" in line)
+        if now == before and "State:\tS" in status:
+            return
+        before = now
+        time.sleep(0.02)

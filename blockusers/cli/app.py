@@ -2,37 +2,75 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
+from collections import Counter
 from collections.abc import Callable, Container
 from contextlib import ExitStack, aclosing
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any
 
 import attrs
 import typer
 from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
 
 import blockusers
-from blockusers.cli import helps, process
-from blockusers.cli.access import NO_TOKEN_HERE, open_account
+from blockusers.cli import help_texts, process
+from blockusers.cli.account import blocklist_of, open_account
+from blockusers.cli.checking import check_entry, find_blocked, in_words, totals_of
 from blockusers.cli.demo import Tour
-from blockusers.cli.equalize import equalize
-from blockusers.cli.files import Entry
-from blockusers.cli.job import Ending, Job, gather, reader_of, sift
-from blockusers.cli.output import Output, open_output
-from blockusers.cli.process import leaving_reader, plain_words
-from blockusers.cli.screen import Screen
-from blockusers.cli.serve import serve
+from blockusers.cli.input_files import Reading
+from blockusers.cli.job import Ending, Job, Sources, filter_done, reader_of
+from blockusers.cli.journal import Journal, open_journal
+from blockusers.cli.options import (
+    AsJson,
+    Column,
+    Debug,
+    Files,
+    Output,
+    Quiet,
+    Region,
+    Sandbox,
+    SyncOutput,
+    Token,
+    TokenFile,
+    Users,
+)
+from blockusers.cli.process import describe, emit, error_boundary
+from blockusers.cli.sandbox_server import serve
+from blockusers.cli.screen import Meter, Screen
 from blockusers.cli.summary import as_json as to_json
 from blockusers.cli.summary import count, sum_up
+from blockusers.cli.sync import Sync
 from blockusers.client import Client
 from blockusers.sandbox import Rules
 from blockusers.values.account import Account
 from blockusers.values.blocklist import BlockedUser
 from blockusers.values.outcome import Operation
-from blockusers.values.users import Reader
+
+
+def _hide_type(params: list[Any]) -> list[Any]:
+    """Let the help say nothing about the value of a flag, for it takes none."""
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> Any:
+        return _hide_type(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    def get_params(self, ctx: Any) -> Any:
+        return _hide_type(super().get_params(ctx))
+
 
 app = typer.Typer(
+    cls=_Group,
     name="blockusers",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -41,90 +79,13 @@ app = typer.Typer(
 )
 
 
-def _refuse_token(value: str | None) -> None:
-    if value is not None:
-        raise typer.BadParameter(NO_TOKEN_HERE)
-
-
-def _check_region(value: str | None) -> str | None:
-    try:
-        reader_of(value)
-    except (ValueError, ModuleNotFoundError) as error:
-        raise typer.BadParameter(str(error).removeprefix("region: ")) from None
-    return value
-
-
 def _show_version(value: bool) -> None:  # noqa: FBT001  # Typer calls it so
     if value:
         typer.echo(f"blockusers {blockusers.__version__}")
         raise typer.Exit
 
 
-_Users: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="USER",
-        help="Phone numbers with their country code, WhatsApp ids or BSUIDs.",
-        show_default=False,
-    ),
-]
-_File: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--file",
-        "-f",
-        help="Read users from this file: lines, CSV or JSON Lines; - is stdin.",
-    ),
-]
-_Column: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--column", "-c", help="The column of the file: its name, or its number from 1."),
-]
-_Region: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--region",
-        "-r",
-        metavar="XX",
-        callback=_check_region,
-        help="Read national numbers of this country, too, such as BR.",
-    ),
-]
-_Output: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        dir_okay=False,
-        help="Append every outcome to this file (CSV, or JSON Lines if it ends in .jsonl),"
-        " and skip whom it has as done.",
-    ),
-]
-_Sandbox: TypeAlias = Annotated[
-    bool, typer.Option("--sandbox", help="Try it on a sandbox of its own; reaches nobody.")
-]
-_TokenFile: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--token-file",
-        exists=True,
-        dir_okay=False,
-        help="Read the access token from this file instead of WHATSAPP_ACCESS_TOKEN.",
-    ),
-]
-_Token: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--token", "--access-token", hidden=True, is_eager=True, callback=_refuse_token),
-]
-_Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Tell only the end.")]
-_Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-_Debug: TypeAlias = Annotated[
-    bool,
-    typer.Option("--debug", envvar="BLOCKUSERS_DEBUG", help="Show where an error comes from."),
-]
-
-
-@app.callback(help=helps.PROGRAM)
+@app.callback(help=help_texts.PROGRAM)
 def _main(
     *,
     _version: Annotated[
@@ -141,118 +102,156 @@ def _main(
 def _job_command(operation: Operation) -> Callable[..., None]:
     def command(
         *,
-        users: _Users = None,
-        file: _File = None,
-        column: _Column = None,
-        region: _Region = None,
-        output: _Output = None,
-        sandbox: _Sandbox = False,
-        token_file: _TokenFile = None,
-        quiet: _Quiet = False,
-        as_json: _Json = False,
-        debug: _Debug = False,
-        _token: _Token = None,
+        users: Users = None,
+        files: Files = None,
+        column: Column = None,
+        region: Region = None,
+        output: Output = None,
+        sandbox: Sandbox = False,
+        token_file: TokenFile = None,
+        quiet: Quiet = False,
+        as_json: AsJson = False,
+        debug: Debug = False,
+        _token: Token = None,
     ) -> None:
-        screen = Screen(quiet=quiet)
-        with plain_words(debug=debug):
-            reading, reader = gather(users or (), file, column), reader_of(region)
-            with ExitStack() as stack:
-                book: Output | None = None
-                if output is not None:
-                    book = stack.enter_context(open_output(output, operation, reader))
-                inputs = sift(reading, reader, book.done if book else frozenset())
-                screen.complain(inputs.complaints)
-                if sandbox:
-                    screen.say("on a sandbox, nobody is reached", "dim")
-                account = stack.enter_context(open_account(sandbox=sandbox, token_file=token_file))
-                meter = stack.enter_context(screen.meter(inputs.distinct))
-                ending = Job(operation, inputs, meter, book, region).run(account)
-            _conclude(ending, screen, book, as_json=as_json)
+        screen, reader = Screen(quiet=quiet), reader_of(region)
+        with error_boundary(debug=debug, as_json=as_json), ExitStack() as stack:
+            sources = Sources(users or (), files or (), column)
+            account = stack.enter_context(
+                open_account(screen, sandbox=sandbox, token_file=token_file)
+            )
+            # Before the input is read: that can take a while, and two runs would both read it.
+            blocklist = blocklist_of(account, sandbox=sandbox)
+            journal = _open(stack, screen, output, blocklist=blocklist, region=region)
+            reading = _read(sources, screen)
+            inputs = filter_done(reading, reader, journal.done(operation) if journal else ())
+            screen.complain(inputs.complaints)
+            with screen.meter(inputs.distinct, describe) as meter:
+                ending = Job(operation, inputs, meter, journal, region).run(account)
+            _conclude(ending, screen, journal, as_json=as_json)
 
     return command
 
 
-def _conclude(ending: Ending, screen: Screen, output: Output | None, *, as_json: bool) -> None:
+def _open(
+    stack: ExitStack, screen: Screen, output: Path | None, *, blocklist: str, region: str | None
+) -> Journal | None:
+    if output is None:
+        return None
+    opened = open_journal(output, blocklist, region=region, reader=reader_of(region))
+    journal = stack.enter_context(opened)
+    for line in journal.notes:
+        screen.say(line, "yellow")
+    return journal
+
+
+def _read(sources: Sources, screen: Screen) -> Reading:
+    if Path("-") in sources.files and sys.stdin is not None and sys.stdin.isatty():
+        screen.say("type the users, one a line; Ctrl-D ends the list", "dim")
+    reading = sources.read()
+    for line in reading.headers:
+        screen.say(line, "dim")
+    return reading
+
+
+def _conclude(ending: Ending, screen: Screen, journal: Journal | None, *, as_json: bool) -> None:
     if as_json:
-        with leaving_reader():
-            typer.echo(to_json(ending))
-    sum_up(ending, screen, output)
+        with contextlib.suppress(BrokenPipeError):
+            emit(json.dumps(to_json(ending)))
+    sum_up(ending, screen, journal)
     raise typer.Exit(ending.exit_code)
 
 
-app.command("block", help=helps.BLOCK)(_job_command(Operation.BLOCK))
-app.command("unblock", help=helps.UNBLOCK)(_job_command(Operation.UNBLOCK))
+app.command("block", cls=_Command, help=help_texts.BLOCK)(_job_command(Operation.BLOCK))
+app.command("unblock", cls=_Command, help=help_texts.UNBLOCK)(_job_command(Operation.UNBLOCK))
 
 
-@app.command("sync", help=helps.SYNC)
+@app.command("sync", cls=_Command, help=help_texts.SYNC)
 def _sync(
     *,
-    file: Annotated[
-        Path,
+    files: Annotated[
+        list[Path],
         typer.Argument(metavar="FILE", help="All who shall be blocked: lines, CSV or JSON Lines."),
     ],
-    column: _Column = None,
-    region: _Region = None,
+    column: Column = None,
+    region: Region = None,
+    output: SyncOutput = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what there is to do.")
     ] = False,
     max_removals: Annotated[
         int | None,
-        typer.Option(min=0, help="Most users to unblock; without it, a tenth of those blocked."),
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Most users to unblock; else a tenth of those blocked, or what you confirm.",
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    sandbox: _Sandbox = False,
-    token_file: _TokenFile = None,
-    debug: _Debug = False,
-    _token: _Token = None,
+    sandbox: Sandbox = False,
+    token_file: TokenFile = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+    _token: Token = None,
 ) -> None:
-    """Make the blocklist equal to a file."""
-    screen = Screen()
-    with plain_words(debug=debug), leaving_reader():
-        reading = gather((), file, column)
-        screen.complain(reading.complaints)
+    """Make the blocklist equal to files."""
+    screen = Screen(quiet=quiet)
+    with error_boundary(debug=debug, as_json=as_json), ExitStack() as stack:
+        account = stack.enter_context(open_account(screen, sandbox=sandbox, token_file=token_file))
+        blocklist = blocklist_of(account, sandbox=sandbox)
+        journal = _open(stack, screen, output, blocklist=blocklist, region=region)
+        reading = _read(Sources((), files, column), screen)
+        screen.complain(reading.complaints, matters=True)
         if reading.complaints:
-            raise process.UsageError("mend these lines first: whom they name would be unblocked")
-        names = [entry.value for entry in reading.entries]
-        with open_account(sandbox=sandbox, token_file=token_file) as account:
-            work = equalize(
-                account,
-                names,
-                screen,
-                region=region,
-                dry_run=dry_run,
-                max_removals=max_removals,
-                yes=yes,
-            )
-            done = process.run(work)
-        raise typer.Exit(process.ALL_DONE if done else process.SOME_NOT)
+            raise process.UsageError("fix these lines first: whom they name would be unblocked")
+        if reading.empty:
+            screen.say(f"{count(reading.empty, 'empty cell')} skipped")
+        work = Sync(
+            account,
+            screen,
+            region=region,
+            dry_run=dry_run,
+            max_removals=max_removals,
+            yes=yes,
+            as_json=as_json,
+            journal=journal,
+        )
+        raise typer.Exit(work.run([entry.value for entry in reading.entries]))
 
 
 # Looking.
 
 
-@app.command("list", help=helps.LIST)
+@app.command("list", cls=_Command, help=help_texts.LIST)
 def _list(
     *,
-    sandbox: _Sandbox = False,
-    token_file: _TokenFile = None,
-    quiet: _Quiet = False,
-    as_json: _Json = False,
-    debug: _Debug = False,
-    _token: _Token = None,
+    sandbox: Sandbox = False,
+    token_file: TokenFile = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+    _token: Token = None,
 ) -> None:
     """List the blocked users."""
-    with plain_words(debug=debug), leaving_reader():
-        with open_account(sandbox=sandbox, token_file=token_file) as account:
-            listed = process.run(_print_blocked(account, as_json=as_json))
-        Screen(quiet=quiet).say(f"{count(listed, 'user')} blocked")
+    screen = Screen(quiet=quiet)
+    with error_boundary(debug=debug):
+        with (
+            open_account(screen, sandbox=sandbox, token_file=token_file) as account,
+            screen.meter(0, describe) as meter,
+        ):
+            listed = process.run(_print_blocked(account, meter, as_json=as_json))
+        screen.say(f"{count(listed, 'user')} blocked")
 
 
-async def _print_blocked(account: Account, *, as_json: bool) -> int:
+async def _print_blocked(account: Account, meter: Meter, *, as_json: bool) -> int:
     listed = 0
-    async with Client(account) as client, aclosing(client.blocked()) as users:
+    async with (
+        Client(account, observers=[meter.observe]) as client,
+        aclosing(client.blocked()) as users,
+    ):
         async for user in users:
-            typer.echo(_line(user, as_json=as_json))
+            emit(_line(user, as_json=as_json))
             listed += 1
     return listed
 
@@ -261,58 +260,51 @@ def _line(user: BlockedUser, *, as_json: bool) -> str:
     return json.dumps(attrs.asdict(user)) if as_json else user.wa_id or user.user_id or ""
 
 
-@app.command(help=helps.CHECK)
+@app.command(cls=_Command, help=help_texts.CHECK)
 def check(
     *,
-    users: _Users = None,
-    file: _File = None,
-    column: _Column = None,
-    region: _Region = None,
+    users: Users = None,
+    files: Files = None,
+    column: Column = None,
+    region: Region = None,
     listed: Annotated[
         bool, typer.Option("--listed", help="Look up on the blocklist who is blocked, too.")
     ] = False,
-    sandbox: _Sandbox = False,
-    token_file: _TokenFile = None,
-    debug: _Debug = False,
-    _token: _Token = None,
+    sandbox: Sandbox = False,
+    token_file: TokenFile = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+    _token: Token = None,
 ) -> None:
-    """Say how each user is read, or why it is refused."""
-    with plain_words(debug=debug), leaving_reader():
-        reading, reader = gather(users or (), file, column), reader_of(region)
-        Screen().complain(reading.complaints)
+    """Say how each user is read, or why it is rejected."""
+    screen, reader = Screen(quiet=quiet), reader_of(region)
+    with error_boundary(debug=debug):
+        reading = _read(Sources(users or (), files or (), column), screen)
+        screen.complain(reading.complaints)
         blocked: Container[str] | None = None
         if listed:
             names = [entry.value for entry in reading.entries]
-            with open_account(sandbox=sandbox, token_file=token_file) as account:
-                blocked = process.run(_find_blocked(account, names, region))
-        refused = sum(not _check(entry, reader, blocked) for entry in reading.entries)
-        raise typer.Exit(process.SOME_NOT if refused or reading.complaints else process.ALL_DONE)
-
-
-async def _find_blocked(account: Account, names: list[str], region: str | None) -> Container[str]:
-    async with Client(account, region=region) as client:
-        return {str(name) for name in await client.find(names)}
-
-
-def _check(entry: Entry, reader: Reader, blocked: Container[str] | None) -> bool:
-    """Print how *entry* is read, and whether it is blocked; return whether it names a user."""
-    try:
-        found = reader.read(entry.value)
-    except ValueError as error:
-        typer.echo(f"{entry.value}: refused: {error}")
-        return False
-    bare = len(found.key) == 10 and found.wire == found.key
-    hint = " (if 10 digits are all, is the country code there?)" if bare else ""
-    kind = "BSUID" if found.is_bsuid else "phone number"
-    state = "" if blocked is None else ", blocked" if entry.value in blocked else ", not blocked"
-    typer.echo(f"{entry.value}: {kind} {found.wire}{state}{hint}")
-    return True
+            with (
+                open_account(screen, sandbox=sandbox, token_file=token_file) as account,
+                screen.meter(0, describe) as meter,
+            ):
+                blocked = process.run(find_blocked(account, names, region, meter))
+        totals = Counter[str]()
+        for entry in reading.entries:
+            checked = check_entry(entry, reader, blocked)
+            totals[checked["kind"]] += 1
+            totals["blocked"] += bool(checked["blocked"])
+            emit(json.dumps(checked) if as_json else in_words(entry, checked))
+        screen.say(totals_of(totals, reading, listed=listed))
+        all_read = not (totals["rejected"] or reading.complaints)
+        raise typer.Exit(process.ALL_DONE if all_read else process.SOME_NOT)
 
 
 # The sandbox.
 
 
-@app.command("sandbox", help=helps.SANDBOX)
+@app.command("sandbox", cls=_Command, help=help_texts.SANDBOX)
 def _sandbox(
     *,
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
@@ -325,26 +317,26 @@ def _sandbox(
         bool, typer.Option(help="Block only who wrote within 24 hours, as Meta does.")
     ] = False,
     latency: Annotated[float, typer.Option(min=0, help="Seconds that an answer takes.")] = 0.0,
-    debug: _Debug = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Serve a sandbox until interrupted."""
-    with plain_words(debug=debug):
+    with error_boundary(debug=debug):
         seconds = 86_400.0 if window else None
         rules = Rules(window=seconds, rate=rate, burst=burst, latency=latency)
-        with leaving_reader():
-            served = serve(rules, host, port)
-            Screen().say(f"stopped after {count(served, 'request')}")
+        served = serve(rules, host, port)
+        Screen(quiet=quiet).say(f"stopped after {count(served, 'request')}")
 
 
-@app.command(help=helps.DEMO)
+@app.command(cls=_Command, help=help_texts.DEMO)
 def demo(
     *,
     users: Annotated[int, typer.Option(min=100, max=50_000, help="How many numbers.")] = 5000,
     seed: Annotated[int, typer.Option(help="Another seed, another list.")] = 1,
-    debug: _Debug = False,
+    debug: Debug = False,
 ) -> None:
     """Take the tour."""
     console = Console(highlight=False, emoji=False)
-    with plain_words(debug=debug):
+    with error_boundary(debug=debug):
         balanced = process.run(Tour(Screen(console), users=users, seed=seed).run())
         raise typer.Exit(process.ALL_DONE if balanced else process.SOME_NOT)

@@ -1,4 +1,4 @@
-"""The tour: blocks, lists and unblocks a real-looking list on a sandbox, and checks the books."""
+"""The demo: blocks, lists and unblocks a real-looking list on a sandbox, and checks the result."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Final
 
 import attrs
 
-from blockusers.cli.crowd import Crowd, make_crowd
+from blockusers.cli.sample_data import Sample, make_sample
 from blockusers.cli.screen import Screen
-from blockusers.cli.summary import books, count, faults_table, requests, statuses
+from blockusers.cli.summary import count, inputs_add_up, requests, show_faults, statuses
 from blockusers.client import Client
 from blockusers.protocol.retry import RetryPolicy
 from blockusers.sandbox import Rules, Sandbox
@@ -45,37 +45,37 @@ class Tour:
     _step: int = attrs.field(default=0, init=False)
 
     async def run(self) -> bool:
-        """Take the tour; return whether the books balance."""
+        """Take the tour; return whether every check came out right."""
         rules = Rules(window=None, rate=self.rate, burst=_BURST)
         async with Sandbox(rules) as sandbox:
             self._head("A sandbox: a server on this machine that behaves like Meta's endpoint")
             self._say(f"{sandbox.url}, {self.rate:g} requests per second, no credentials needed")
-            crowd = self._show_crowd(rules)
+            sample = self._show_sample(rules)
             account = Account(**sandbox.credentials)
             async with Client(account, chunk_size=_CHUNK, retry=_SHORT_WAITS) as client:
-                report = await self._block(client, crowd)
-                self._check_books(report, crowd, sandbox)
+                report = await self._block(client, sample)
+                self._check_report(report, sample, sandbox)
                 blocked = await self._list(client, report)
                 await self._unblock(client, blocked, sandbox)
         return self.balanced
 
-    def _show_crowd(self, rules: Rules) -> Crowd:
-        crowd = make_crowd(self.users, self.seed, rules.own_number)
-        self._head(f"A list as people keep it: {count(len(crowd.inputs), 'line')}")
+    def _show_sample(self, rules: Rules) -> Sample:
+        sample = make_sample(self.users, self.seed, rules.own_number)
+        self._head(f"A list as people keep it: {count(len(sample.inputs), 'line')}")
         self._say("numbers of 16 countries in many spellings, BSUIDs, repeats, mistakes such as")
         self._say("  0049 151…  (650) 555-…  4.91512E+12  anna@…  +44 (0)7911…")
-        return crowd
+        return sample
 
-    async def _block(self, client: Client, crowd: Crowd) -> Report:
+    async def _block(self, client: Client, sample: Sample) -> Report:
         self._head("await client.block(numbers)")
-        with self.screen.meter(crowd.distinct) as meter:
+        with self.screen.meter(sample.distinct) as meter:
             meter.watch(client.pace)
-            report = await client.block(crowd.inputs, on_settled=meter.add)
+            report = await client.block(sample.inputs, on_settled=meter.add)
         self._tell_report(report)
-        self.screen.show(faults_table(report))
+        show_faults(self.screen, report)
         self._say("report.failed holds each of them, such as")
         for outcome in _samples(report.failed):
-            why = outcome.fault.message.partition(";")[0] if outcome.fault else ""
+            why = str(outcome.fault).partition(";")[0]
             self._say(f"  {_name(outcome):10} {shorten(why, 60, placeholder=' …')}", "dim")
         return report
 
@@ -83,21 +83,21 @@ class Tour:
         self._say(f"{statuses(report)} in {report.elapsed:.1f} s")
         self._say(requests(report))
 
-    def _check_books(self, report: Report, crowd: Crowd, sandbox: Sandbox) -> None:
-        self._head("Do the books balance?")
+    def _check_report(self, report: Report, sample: Sample, sandbox: Sandbox) -> None:
+        self._head("Is everybody accounted for?")
         done = {outcome.wa_id or outcome.user_id for outcome in report.succeeded}
         self._check(
-            books(report.repeats, len(report)),
-            holds=len(crowd.inputs) == report.repeats + len(report)
-            and len(report) == crowd.distinct,
+            inputs_add_up(report.repeats, len(report)),
+            holds=len(sample.inputs) == report.repeats + len(report)
+            and len(report) == sample.distinct,
         )
         self._check(
             f"the sandbox's own list has the same {len(done):,} users as report.succeeded",
             holds=done == sandbox.blocklist(),
         )
         self._check(
-            f"{len(crowd.passing)} users failed twice with 139103 and got through after",
-            holds=crowd.passing <= done,
+            f"{len(sample.transient)} users failed twice with 139103 and got through after",
+            holds=sample.transient <= done,
         )
 
     async def _list(self, client: Client, report: Report) -> tuple[BlockedUser, ...]:
@@ -141,7 +141,7 @@ def _samples(failed: Iterable[Outcome]) -> list[Outcome]:
 
 
 def _name(outcome: Outcome) -> str:
-    """Mask whom the server named; what was refused, as it was written."""
+    """Mask whom the server named; what was rejected, as it was written."""
     return mask(outcome.wa_id or outcome.user_id or str(outcome.input))
 
 

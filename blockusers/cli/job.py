@@ -3,24 +3,60 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from blockusers.cli import process
-from blockusers.cli.files import Entry, Reading, read_file
-from blockusers.cli.output import Output
+from blockusers.cli.input_files import Entry, Reading, read_file
+from blockusers.cli.journal import Journal
 from blockusers.cli.process import Interrupted, UsageError
 from blockusers.cli.screen import Meter
 from blockusers.client import Client
 from blockusers.values.account import Account
 from blockusers.values.masking import mask
 from blockusers.values.national import NationalReader
-from blockusers.values.outcome import Operation, Outcome
+from blockusers.values.outcome import Operation, Outcome, written
 from blockusers.values.report import Incomplete, Report
 from blockusers.values.users import INTERNATIONAL, Reader
+
+
+@attrs.frozen
+class Sources:
+    """Where the users of a command are written down.
+
+    Raises:
+        UsageError: Nowhere, or there is a column without a file.
+    """
+
+    users: Sequence[str]
+    files: Sequence[Path]
+    column: str | None
+
+    def __attrs_post_init__(self) -> None:
+        """Check the combination."""
+        if not self.files and not self.users:
+            raise UsageError("name the users, or a file that lists them with --file")
+        if not self.files and self.column is not None:
+            raise UsageError("--column belongs to --file")
+
+    def read(self) -> Reading:
+        """Collect the users.
+
+        Raises:
+            UsageError: A file cannot be read.
+        """
+        reading = Reading()
+        for number, user in enumerate(self.users, 1):
+            # An argument can be any bytes; what is no text is no user either.
+            text = user.encode(errors="replace").decode()
+            reading.entries.append(Entry(text, f"argument {number}"))
+        for file in self.files:
+            reading.extend(read_file(file, self.column))
+        return reading
 
 
 @attrs.frozen
@@ -28,11 +64,13 @@ class Inputs:
     """Whom a job is about."""
 
     users: Sequence[Any]
-    """What is handed in: all that was written, but for those who are done already."""
+    """What is submitted: all that was written, but for those who are done already."""
     distinct: int
     """How many outcomes there will be."""
     skipped: int
     """Inputs that name somebody who is done already."""
+    empty: int
+    """Empty cells."""
     unread: int
     """Lines that cannot be read."""
     complaints: Sequence[str]
@@ -44,45 +82,34 @@ class Inputs:
         return len(self.users) - self.distinct
 
 
-def gather(users: Iterable[str], file: Path | None, column: str | None) -> Reading:
-    """Collect the users named as arguments and in a file.
-
-    Raises:
-        UsageError: There are neither, or the file cannot be read.
-    """
-    # An argument can be any bytes; what is no text is no user either.
-    names = [user.encode(errors="replace").decode() for user in users]
-    if file is None and not names:
-        raise UsageError("name the users, or a file that lists them with --file")
-    if file is None and column is not None:
-        raise UsageError("--column belongs to --file")
-    reading = Reading() if file is None else read_file(file, column)
-    arguments = [Entry(name, f"argument {n}") for n, name in enumerate(names, 1)]
-    return Reading([*arguments, *reading.entries], reading.complaints)
-
-
 def reader_of(region: str | None) -> Reader:
     """Return what reads users: with national spellings, if a region is named."""
     return INTERNATIONAL if region is None else NationalReader(region)
 
 
-def sift(reading: Reading, reader: Reader, done: frozenset[str] = frozenset()) -> Inputs:
-    """Leave out who is done, and see whom the library will refuse."""
+def filter_done(reading: Reading, reader: Reader, done: Container[str] = ()) -> Inputs:
+    """Leave out who is done, and see whom the library will reject."""
     users, keys, complaints = list[Any](), set[str](), [*reading.complaints]
-    refused = 0
+    rejected = 0
     for value, where in reading.entries:
         try:
             key = reader.read(value).key
         except ValueError as error:
-            complaints.append(f"{where}: {mask(str(value))} {error}")
-            refused += 1
+            complaints.append(f"{where}: {mask(written(value))} {error}")
+            rejected += 1
         else:
             if key in done:
                 continue
             keys.add(key)
         users.append(value)
-    skipped = len(reading.entries) - len(users)
-    return Inputs(users, len(keys) + refused, skipped, len(reading.complaints), complaints)
+    return Inputs(
+        users,
+        distinct=len(keys) + rejected,
+        skipped=len(reading.entries) - len(users),
+        empty=reading.empty,
+        unread=len(reading.complaints),
+        complaints=complaints,
+    )
 
 
 @attrs.frozen
@@ -118,35 +145,45 @@ class Job:
     operation: Operation
     inputs: Inputs
     meter: Meter
-    output: Output | None = None
+    journal: Journal | None = None
     region: str | None = None
-    _settled: list[Outcome] = attrs.field(factory=list[Outcome], init=False)
 
     def run(self, account: Account) -> Ending:
         """Carry it out, however it ends."""
         began = time.monotonic()
+        settled = list[Outcome]()
         try:
-            return Ending(process.run(self._send(account)), self.inputs)
-        except Incomplete as incomplete:
-            return Ending(incomplete.report, self.inputs, incomplete.error)
+            return Ending(process.run(self._send(account, settled)), self.inputs)
+        except Incomplete as early:
+            return Ending(early.report, self.inputs, early.error)
         except Interrupted:
             report = Report(
                 self.operation,
-                tuple(self._settled),
+                tuple(settled),
                 repeats=self.inputs.repeats,
                 elapsed=time.monotonic() - began,
             )
             return Ending(report, self.inputs, interrupted=True)
 
-    async def _send(self, account: Account) -> Report:
-        async with Client(account, region=self.region) as client:
+    async def _send(self, account: Account, settled: list[Outcome]) -> Report:
+        async with Client(account, region=self.region, observers=[self.meter.observe]) as client:
             self.meter.watch(client.pace)
             send = client.block if self.operation is Operation.BLOCK else client.unblock
-            return await send(self.inputs.users, on_settled=self._note)
+            keep = partial(note, self.operation, self.journal, self.meter, settled)
+            return await send(self.inputs.users, on_settled=keep)
 
-    def _note(self, outcomes: tuple[Outcome, ...]) -> None:
-        # First the file: what the person sees is certain then.
-        if self.output is not None:
-            self.output.write(outcomes)
-        self._settled.extend(outcomes)
-        self.meter.add(outcomes)
+
+def note(
+    operation: Operation,
+    journal: Journal | None,
+    meter: Meter,
+    settled: list[Outcome],
+    outcomes: Sequence[Outcome],
+    *,
+    reader: Reader | None = None,
+) -> None:
+    """Keep *outcomes*: first in the file, so that what the person sees is certain."""
+    if journal is not None:
+        journal.write(operation, outcomes, reader)
+    settled.extend(outcomes)
+    meter.add(outcomes)

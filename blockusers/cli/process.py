@@ -1,9 +1,10 @@
-"""How a command runs and ends: exit codes, signals, closed pipes, errors in plain words."""
+"""How a command runs and ends: exit codes, signals, closed streams, and errors as one line."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -47,7 +48,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except (KeyboardInterrupt, asyncio.CancelledError):
         # All that is left is to say how it ended; a second Ctrl-C must not cut that short.
         _handle_signals(dict.fromkeys(_SIGNALS, signal.SIG_IGN))
-        raise Interrupted from None
+        raise Interrupted("interrupted") from None
     finally:
         work.close()  # in case it has not even begun
 
@@ -76,57 +77,94 @@ def _handle_signals(handlers: Mapping[signal.Signals, Any]) -> None:
 
 
 @contextlib.contextmanager
-def plain_words(*, debug: bool) -> Iterator[None]:
+def error_boundary(*, debug: bool, as_json: bool = False) -> Iterator[None]:
     """Turn what the block raises into a line on stderr and an exit code.
 
     Args:
         debug: Show where it was raised, too.
+        as_json: Print it on stdout as well, as a JSON object.
     """
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    failure: BaseException
     try:
         yield
     except typer.Exit:
         raise
-    except (Interrupted, KeyboardInterrupt):
-        _complain("interrupted")
-        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        raise typer.Exit(ALL_DONE) from None
+    except (Interrupted, KeyboardInterrupt) as error:
+        failure, code = Interrupted(str(error) or "interrupted"), INTERRUPTED
     except Exception as error:
+        failure, code = error, USAGE if isinstance(error, UsageError) else ENDED_EARLY
         if debug:
-            traceback.print_exc()
-        _complain(describe(error))
-        code = USAGE if isinstance(error, UsageError) else ENDED_EARLY
-        raise typer.Exit(code) from None
+            typer.echo(printable(mask_all(traceback.format_exc())), nl=False, err=True)
+    else:
+        return
     finally:
         _handle_signals(handlers)
+    typer.echo(f"blockusers: {printable(describe(failure))}", err=True)
+    if as_json:
+        with contextlib.suppress(OSError):
+            emit(json.dumps({"error": error_object(failure)}))
+    raise typer.Exit(code) from None
 
 
-def describe(error: Exception) -> str:
-    """Say in one line what went wrong."""
+def describe(error: BaseException) -> str:
+    """Say in one line what went wrong. Some of our own errors are an `OSError` as well."""
     match error:
         case TooManyRemovals():
             return error.advising(f"--max-removals {error.removals}")
-        case UsageError() | BlockUsersError():
+        case UsageError() | Interrupted() | BlockUsersError():
             return str(error)
-        case OSError(filename=str(name), strerror=str(why)):
-            return f"{name}: {why}"
-        case OSError(strerror=str(why)):
-            return why
+        case OSError(filename=str(name)):
+            return f"{name}: {reason_of(error)}"
+        case OSError(strerror=str()):
+            return reason_of(error)
         case _:
-            kind = type(error).__name__
-            return f"a fault of blockusers itself: {mask_all(f'{kind}: {error}')}; see --debug"
+            text = mask_all(f"{type(error).__name__}: {error}").removesuffix(": ")
+            return f"internal error: {text}; --debug shows where"
 
 
-def _complain(text: str) -> None:
-    typer.echo(f"blockusers: {text}", err=True)
+def reason_of(error: OSError) -> str:
+    """Return the system's words, such as `no space left on device`."""
+    words = error.strerror or type(error).__name__
+    return words[0].lower() + words[1:]
 
 
-@contextlib.contextmanager
-def leaving_reader() -> Iterator[None]:
-    """End the block in silence when nobody reads stdout any more, as in `… | head`."""
+def error_object(error: BaseException) -> dict[str, Any]:
+    """Return *error* as plain values for JSON."""
+    return {
+        "type": type(error).__name__,
+        "message": describe(error),
+        **{name: getattr(error, name, None) for name in ("code", "subcode", "status")},
+        "trace_id": getattr(error, "trace_id", None) or None,
+    }
+
+
+def printable(text: str) -> str:
+    """Escape what would do something to a terminal, but for line ends."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def emit(text: str) -> None:
+    """Write a line of data to stdout.
+
+    Raises:
+        BrokenPipeError: Nobody reads it any more, as in `… | head`.
+        OSError: It cannot be written, say to a full disk.
+    """
     try:
-        yield
-    except BrokenPipeError:
+        typer.echo(text)
+    except OSError as error:
         to_nowhere(sys.stdout)
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise OSError(error.errno, error.strerror, "stdout") from None
 
 
 def to_nowhere(stream: IO[str]) -> None:

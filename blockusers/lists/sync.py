@@ -17,7 +17,7 @@ from blockusers.lists.find import Wanted
 from blockusers.values.blocklist import BlockedUser
 from blockusers.values.errors import BlockUsersError
 from blockusers.values.masking import mask_all
-from blockusers.values.outcome import Operation, Outcome, Status, User
+from blockusers.values.outcome import Operation, Outcome, Status, User, why
 from blockusers.values.report import Incomplete, PartialFailure, Report
 
 
@@ -109,8 +109,8 @@ class SyncIncomplete(BlockUsersError):
     """What ended it; also the `__cause__`."""
 
     def __str__(self) -> str:
-        why = mask_all(str(self.error)) or type(self.error).__name__
-        return f"the sync ended early ({self.report.summary()}): {why}; to go on, sync again"
+        how = f"the sync ended early ({self.report.summary()}): {why(self.error)}"
+        return f"{how}; to go on, sync again"
 
 
 Job: TypeAlias = Callable[[Sequence[User]], Awaitable[Report]]

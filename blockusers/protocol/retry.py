@@ -35,11 +35,12 @@ from blockusers.values.errors import (
 
 T = TypeVar("T")
 
-_TRANSIENT: Final = (
+TRANSIENT: Final = (
     TransportError,  # no usable answer
     ServiceError,  # 139103 and the other transient errors
     RateLimited,  # 130429 and the call limits
 )
+"""Errors after which another attempt may help."""
 
 
 @attrs.frozen(kw_only=True)
@@ -91,7 +92,7 @@ class RetryPolicy:
         """
         stop_after_time = _StopAfterTime(self, pace)
         retrying = AsyncRetrying(  # one for each call: shared between tasks, it loses attempts
-            retry=retry_if_exception_type(_TRANSIENT) | _RetryTokenOnce(self.token_changes),
+            retry=retry_if_exception_type(TRANSIENT) | _RetryTokenOnce(self.token_changes),
             wait=lambda state: self._wait(state, pace),
             stop=_StopAfterFailures(self.attempts) | stop_after_time,
             sleep=self.sleep,

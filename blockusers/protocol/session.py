@@ -21,6 +21,7 @@ import asyncio
 import hashlib
 import hmac
 import inspect
+import os
 import re
 import urllib.request
 from collections.abc import Awaitable, Callable
@@ -131,14 +132,14 @@ class Session:
             TokenUnavailable: The function that returns the token failed; nothing was sent.
             ClientClosed: The session is not open.
         """
-        progress = _Progress()
+        progress, host = _Progress(), self._account.base_url
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._send(request, progress)
         except BlockUsersError as error:  # before TimeoutError, which some of them are
             failure: BaseException = error
         except TimeoutError:
-            what = f"no {progress.lacks} within {self._timeout:g} s; see request_timeout"
+            what = f"{host}: no {progress.lacks} within {self._timeout:g} s (request_timeout)"
             failure = RequestTimeout(what, progress.sent, "TimeoutError")
         except BaseException as error:  # a cancellation, or what a caller's code may raise
             error.sent = progress.sent  # type: ignore[attr-defined]  # as errors of ours tell it
@@ -162,7 +163,7 @@ class Session:
         except InvalidResponse:
             raise
         except Exception as error:  # a borrowed session may run anybody's code
-            raise _translate(error, sent=progress.sent) from None
+            raise _translate(error, sent=progress.sent, host=self._account.base_url) from None
         return attrs.evolve(reply, body=redact(reply.body, secrets))
 
     def _ready(self) -> aiohttp.ClientSession:
@@ -328,19 +329,40 @@ _UNSENT: Final = (
 )
 
 
-def _translate(error: Exception, *, sent: bool) -> TransportError:
+def _translate(error: Exception, *, sent: bool, host: str) -> TransportError:
     """Return our error for one of aiohttp's, with nothing of its text."""
     cause = type(error).__name__
-    number = getattr(error, "errno", None) or getattr(
-        getattr(error, "os_error", None), "errno", None
-    )
+    number = _errno(error)
     sent = sent and not isinstance(error, _UNSENT)
     if isinstance(error, TimeoutError):
         what = "no answer in time" if sent else "no connection in time"
-        return RequestTimeout(what, sent, cause, number)
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return ConnectionFailed(f"the proxy answered HTTP {error.status}", sent, cause, number)
-    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError):
+        return RequestTimeout(f"{host}: {what}", sent, cause, number)
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError) and sent:
         return InvalidResponse(f"the answer cannot be decoded ({cause})", sent, cause, number)
-    what = "the connection broke" if sent else "no connection could be made"
-    return ConnectionFailed(f"{what} ({cause})", sent, cause, number)
+    what = f"{host}: the connection broke" if sent else f"cannot reach {host}"
+    return ConnectionFailed(f"{what}: {_reason(error)}", sent, cause, number)
+
+
+def _errno(error: Exception) -> int | None:
+    below = getattr(error, "os_error", None)
+    return getattr(error, "errno", None) or getattr(below, "errno", None)
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy answered HTTP {error.status}"
+        case aiohttp.ClientConnectorDNSError():
+            return "the host name is unknown"
+        case aiohttp.ClientConnectorCertificateError():
+            below = error.certificate_error
+            return (
+                f"TLS failed ({getattr(below, 'verify_message', 'its certificate is not valid')})"
+            )
+        case aiohttp.ClientConnectorSSLError():
+            reason = getattr(error.os_error, "reason", None) or "unknown"
+            return f"TLS failed ({reason.replace('_', ' ').lower()})"
+        case aiohttp.ServerDisconnectedError():
+            return "the server closed it"
+    number = _errno(error)
+    return os.strerror(number).lower() if number else type(error).__name__

@@ -160,7 +160,15 @@ class Account:
         if missing := [f"WHATSAPP_{f.upper()}" for f in fields[:2] if not values[f]]:
             variables = "variable" if len(missing) == 1 else "variables"
             raise ValueError(f"set the environment {variables} {' and '.join(missing)}")
-        return cls(**{field: value for field, value in values.items() if value})
+        try:
+            return cls(**{field: value for field, value in values.items() if value})
+        except ValueError as error:
+            field, _, why = str(error).partition(": ")
+            if field == "access_token" and access_token is not None:
+                raise
+            # Here is nobody who could pass `allow_http`.
+            why = why.partition(", or pass")[0]
+            raise ValueError(f"WHATSAPP_{field.upper()}: {why}") from None
 
     @classmethod
     def dialog360(

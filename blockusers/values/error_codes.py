@@ -26,7 +26,9 @@ class Code(NamedTuple):
 
     reaction: Reaction
     meaning: str
+    """What happened; of codes that belong to one user, what is said of that user."""
     advice: str = ""
+    """How to fix it; empty where only Meta's own words say it."""
     refuses: bool = True
     """Whether a request that is answered with it was definitely not applied."""
 
@@ -35,8 +37,8 @@ class Code(NamedTuple):
 # Cloud API and in "Handle errors" of the Graph API.
 _TOKEN: Final = Code(
     Reaction.FIX_TOKEN,
-    "the access token is missing, invalid or expired",
-    "make a new one in Meta's Business settings, under System users",
+    "the access token is invalid or expired",
+    "create one in Business settings, System users",
 )
 _PERMISSION: Final = Code(
     Reaction.GET_PERMISSION,
@@ -55,11 +57,9 @@ _TRANSIENT: Final = Code(
 
 CODES: Final[dict[int, Code]] = {
     139100: Code(
-        Reaction.READ_LISTS, "some or all of the users failed", "read each user's", refuses=False
+        Reaction.READ_LISTS, "some of the users failed", "read the fault of each", refuses=False
     ),
-    139101: Code(
-        Reaction.STOP_BLOCKING, "the blocklist is full (64,000 users)", "unblock somebody first"
-    ),
+    139101: Code(Reaction.STOP_BLOCKING, "the blocklist is full (64,000)", "unblock somebody"),
     139102: Code(
         Reaction.RESTART_LISTING,
         "the blocklist changed during the listing",
@@ -74,13 +74,13 @@ CODES: Final[dict[int, Code]] = {
     ),
     131021: Code(
         Reaction.SKIP_USER,
-        "this is the business's own number",
+        "is the business's own number",
         "take it off your list",
         refuses=False,
     ),
     131047: Code(
         Reaction.SKIP_USER,
-        "this user has not written to you within 24 hours, or is not on WhatsApp",
+        "has not written to you within 24 hours, or is not on WhatsApp",
         "block them when they write again",
         refuses=False,
     ),
@@ -90,7 +90,7 @@ CODES: Final[dict[int, Code]] = {
     **dict.fromkeys((3, 10, *range(200, 300), 131005), _PERMISSION),
     33: _UNKNOWN_ID,
     803: _UNKNOWN_ID,
-    100: Code(Reaction.FIX_REQUEST, "a parameter of the request is wrong", "read its details"),
+    100: Code(Reaction.FIX_REQUEST, "a parameter of the request is wrong"),
     **dict.fromkeys(
         (368, 131031),
         Code(

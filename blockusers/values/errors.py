@@ -7,7 +7,7 @@
     │   ├── InvalidResponse       an answer that the API does not give
     │   └── TokenUnavailable      the function that returns the access token failed
     ├── ApiError                  the server refused the whole request
-    │   ├── AuthenticationError   the token is missing, invalid or expired
+    │   ├── AuthenticationError   the token is invalid or expired
     │   ├── PermissionDenied      the token may not do this
     │   ├── InvalidRequest        a parameter is wrong, or the phone number id unknown
     │   ├── AccountRestricted     the business account is restricted or locked
@@ -116,18 +116,20 @@ class ApiError(BlockUsersError):
 
     def __str__(self) -> str:
         code = known(33 if self.subcode == 33 else self.code)
-        parts = [
-            ": ".join(filter(None, (self.message, self.details))),
-            f"code {self.code}" if self.code is not None else "",
+        said = (self.message, self.details)
+        if code is not None:
+            said = (code.meaning, code.advice or self.details or self.message)
+        numbers = [
+            f"{'' if code else 'code '}{self.code}" if self.code is not None else "",
             f"HTTP {self.status}" if self.code is None and self.status else "",
             f"trace {self.trace_id}" if self.trace_id else "",
-            code.advice if code else "",
         ]
-        return mask_all("; ".join(filter(None, parts)))
+        in_brackets = f"({', '.join(filter(None, numbers))})".replace("()", "")
+        return mask_all(" ".join(filter(None, (": ".join(filter(None, said)), in_brackets))))
 
 
 class AuthenticationError(ApiError):
-    """The access token is missing, invalid or expired."""
+    """The access token is invalid or expired."""
 
 
 class PermissionDenied(ApiError):

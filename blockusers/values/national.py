@@ -46,7 +46,9 @@ class NationalReader(Reader):
             import phonenumbers  # noqa: PLC0415  # an extra
         except ModuleNotFoundError:
             raise ModuleNotFoundError(
-                'region: needs phonenumbers: pip install "blockusers[phone]"', name="phonenumbers"
+                'region: needs phonenumbers: pip install "blockusers[phone]", or in a clone'
+                ' pip install ".[phone]"',
+                name="phonenumbers",
             ) from None
         if not isinstance(region, str):
             raise TypeError(f"region: must be a str, not {type(region).__name__}")

@@ -55,8 +55,16 @@ class Fault:
         return code is not None and code.reaction in _TRANSIENT_REACTIONS
 
     def __str__(self) -> str:
-        text = ": ".join(filter(None, (self.message, self.details)))
-        return text if self.code is None else f"{self.code} {text}"
+        if self.code is None:
+            return _joined(self.message, self.details)
+        if code := known(self.code):
+            said = "" if code.advice else self.details or self.message
+            return f"{_joined(code.meaning, said)} ({self.code})"
+        return f"{_joined(self.message, self.details)} (code {self.code})"
+
+
+def _joined(*parts: str) -> str:
+    return ": ".join(filter(None, parts))
 
 
 @attrs.frozen(repr=False)
@@ -111,7 +119,7 @@ class Outcome:
     def __repr__(self) -> str:
         # Phone numbers are people's; a repr ends up in logs.
         text = f"<Outcome {mask(written(self.input))} {self.status.value}"
-        return f"{text} {self.fault}>" if self.fault else f"{text}>"
+        return f"{text}: {self.fault}>" if self.fault else f"{text}>"
 
 
 User: TypeAlias = str | int | Outcome | BlockedUser
@@ -124,6 +132,14 @@ def written(named: object) -> str:
         return str(named)
     except Exception:
         return f"<{type(named).__name__}>"
+
+
+def why(error: Exception) -> str:
+    """Return what went wrong, with numbers masked; of what is not ours, its class as well."""
+    text = mask_all(written(error))
+    if isinstance(error, BlockUsersError):
+        return text
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def named_by(user: object) -> object:
@@ -170,7 +186,6 @@ class UserFailed(BlockUsersError):
     """What became of the user."""
 
     def __str__(self) -> str:
-        name = mask(written(self.outcome.input))
-        return (
-            f"{name} is {self.outcome.status.value}: {self.outcome.fault or 'no answer about it'}"
-        )
+        name, status = mask(written(self.outcome.input)), self.outcome.status
+        became = "failed" if status is Status.FAILED else f"is {status.value}"
+        return f"{name} {became}: {self.outcome.fault or 'no answer about it'}"

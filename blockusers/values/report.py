@@ -14,9 +14,18 @@ from typing import Any, overload
 import attrs
 
 from blockusers.values.columns import Outcomes, in_columns
-from blockusers.values.errors import BlockUsersError
+from blockusers.values.errors import BlocklistFull, BlockUsersError
 from blockusers.values.masking import mask_all
-from blockusers.values.outcome import Operation, Outcome, Status, User, identify, named_by, written
+from blockusers.values.outcome import (
+    Operation,
+    Outcome,
+    Status,
+    User,
+    identify,
+    named_by,
+    why,
+    written,
+)
 from blockusers.values.users import INTERNATIONAL, Reader
 
 
@@ -174,11 +183,15 @@ class Incomplete(BlockUsersError):
     """What ended the job; also the `__cause__`."""
 
     def __str__(self) -> str:
-        why = f"{type(self.error).__name__}: {mask_all(str(self.error))}"
-        return (
-            f"the job ended early ({self.report.summary()}): {why};"
-            " submit report.unknown and report.remaining again"
-        )
+        report, again = self.report, ""
+        if isinstance(self.error, BlocklistFull):
+            return (
+                f"the blocklist is full (64,000): {len(report) - len(report.succeeded):,} were not"
+                " blocked; unblock somebody and submit them again"
+            )
+        if rest := [f"report.{name}" for name in ("unknown", "remaining") if getattr(report, name)]:
+            again = f"; submit {' and '.join(rest)} again"
+        return f"the job ended early ({report.summary()}): {why(self.error)}{again}"
 
 
 @attrs.define(slots=False)

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import io
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
@@ -11,6 +21,7 @@ from typer.testing import CliRunner
 
 from blockusers.cli.app import app
 from blockusers.sandbox import Rules, Sandbox
+from tests.support import until_it_waits
 
 VARIABLES = ("PHONE_NUMBER_ID", "ACCESS_TOKEN", "APP_SECRET", "API_VERSION", "BASE_URL")
 
@@ -87,5 +98,132 @@ def command(bare: Command, environment: dict[str, str]) -> Command:
 
     def run(*args: object, stdin: str | bytes = "", **env: str | None) -> Ran:
         return bare(*args, stdin=stdin, **{**environment, **env})
+
+    return run
+
+
+# A pseudo-terminal, with somebody in front of it.
+
+
+@attrs.define
+class Person:
+    """Reads what a terminal shows, and presses keys when it shows something and waits."""
+
+    screen: int
+    keys: list[tuple[str, bytes | Callable[[], object]]]
+    """What to wait for, and what is pressed then, or done."""
+    thread: str = "self/task"
+    """The folder in `/proc` of who reads the keys."""
+    shown: str = ""
+
+    def sit(self) -> None:
+        """Read until the terminal is closed."""
+        while chunk := self._read():
+            self.shown += chunk
+            while self.keys and self.keys[0][0] in self.shown:
+                until_it_waits(self.thread)
+                _, press = self.keys.pop(0)
+                if isinstance(press, bytes):
+                    os.write(self.screen, press)
+                else:
+                    press()
+
+    def _read(self) -> str:
+        try:
+            return os.read(self.screen, 65_536).decode(errors="replace")
+        except OSError:  # Linux tells so that nobody has the other end any more
+            return ""
+
+
+def open_terminal(columns: int = 80) -> tuple[int, int]:
+    """Return the person's and the program's end of a terminal."""
+    person, program = pty.openpty()
+    fcntl.ioctl(program, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    return person, program
+
+
+@pytest.fixture
+def at_terminal(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """Run a command in this process, with stdin and stderr at a terminal, or stderr in a *log*.
+
+    Nothing presses Ctrl-C for a process that is not alone there: that is a signal here.
+    """
+
+    def run(*args: object, keys: list[Any] = [], log: Path | None = None, **env: str) -> Ran:  # noqa: B006
+        for name in ("BLOCKUSERS_DEBUG", "FORCE_COLOR", "NO_COLOR"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in {**environment, "COLUMNS": "80", "TERM": "xterm", **env}.items():
+            monkeypatch.setenv(name, value)
+        mine, its = open_terminal()
+        person = Person(mine, list(keys))
+        sitting = threading.Thread(target=person.sit)
+        sitting.start()
+        stdout = io.StringIO()
+        with (
+            os.fdopen(its) as stdin,
+            log.open("w") if log else os.fdopen(os.dup(its), "w") as stderr,
+            monkeypatch.context() as patch,
+        ):
+            patch.setattr(sys, "stdin", stdin)
+            patch.setattr(sys, "stdout", stdout)
+            patch.setattr(sys, "stderr", stderr)
+            with pytest.raises(SystemExit) as caught:
+                app([str(arg) for arg in args], prog_name="blockusers")
+        sitting.join()
+        os.close(mine)
+        assert not person.keys, person.shown
+        return Ran(int(str(caught.value.code)), stdout.getvalue(), person.shown)
+
+    return run
+
+
+AT_TERMINAL = """\
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "blockusers", *sys.argv[1:]])
+"""
+
+
+@pytest.fixture
+def real_terminal(environment: dict[str, str]) -> Callable[..., Ran]:
+    """Run a command in a process of its own, which owns its terminal: all three streams."""
+
+    def run(*args: object, keys: list[Any] = [], **env: str) -> Ran:  # noqa: B006
+        mine, its = open_terminal()
+        settings = {**os.environ, **environment, "TERM": "xterm", **env}
+        settings.pop("COLUMNS", None)
+        with subprocess.Popen(
+            [sys.executable, "-c", AT_TERMINAL, *map(str, args)],
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            env=settings,
+            start_new_session=True,
+        ) as running:
+            os.close(its)
+            person = Person(mine, list(keys), str(running.pid))
+            person.sit()
+            code = running.wait(60)
+        os.close(mine)
+        assert not person.keys, person.shown
+        return Ran(code, person.shown, "")
+
+    return run
+
+
+@pytest.fixture
+def to_nobody(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run a command whose stdout is a pipe that nobody reads any more; return its exit code."""
+
+    def run(*args: object) -> int:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "w") as stdout, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", stdout)
+            with pytest.raises(SystemExit) as caught:
+                app([str(arg) for arg in args], prog_name="blockusers")
+        return int(str(caught.value.code))
 
     return run

@@ -36,7 +36,7 @@ def test_lists_json_lines(command: Any, sandbox: Sandbox) -> None:
 def test_lists_quietly(command: Any, bare: Any) -> None:
     """An empty list is no output; an embedded sandbox has one."""
     assert tuple(vars_of(command("list", "--quiet"))) == (0, "", "")
-    assert bare("list", "--sandbox").stderr == "0 users blocked\n"
+    assert "0 users blocked" in bare("list", "--sandbox").stderr
 
 
 def vars_of(ran: Any) -> tuple[int, str, str]:
@@ -48,7 +48,7 @@ def test_a_list_that_ends_early_is_no_success(command: Any) -> None:
     ran = command("list", WHATSAPP_ACCESS_TOKEN="another")
 
     assert ran.code == 3
-    assert ran.stderr.startswith("blockusers: (#190) Invalid OAuth access token")
+    assert ran.stderr.startswith("blockusers: the access token is invalid or expired: create one")
     assert "Traceback" not in ran.stderr
 
 
@@ -61,7 +61,7 @@ def test_what_is_listed_can_be_unblocked(command: Any, sandbox: Sandbox) -> None
 
 
 def test_checks_how_users_are_read(bare: Any) -> None:
-    """Each on a line: what it is read as, or why it is refused; nothing is sent."""
+    """Each on a line: what it is read as, or why it is rejected; the sum is told."""
     ran = bare("check", "+1 (650) 555-0001", BEN, "0049 151 234567")
 
     assert ran.code == 1
@@ -69,25 +69,27 @@ def test_checks_how_users_are_read(bare: Any) -> None:
     assert ran.lines == [
         "+1 (650) 555-0001: phone number +16505550001",
         f"{BEN}: BSUID {BEN}",
-        f"0049 151 234567: refused: {why}",
+        f"0049 151 234567: rejected: {why}",
     ]
+    assert ran.stderr == "3 inputs: 1 phone number, 1 BSUID, 1 rejected\n"
 
 
 def test_checks_files_too(bare: Any, tmp_path: Path) -> None:
     """All fine is exit code 0, and a line that cannot be read is not."""
     path = tmp_path / "a.jsonl"
-    path.write_text('16505550001\n{"a"\n')
+    path.write_text('16505550001\n{"a"\n""\n')
     ran = bare("check", "--file", path)
 
     assert ran.code == 1
-    assert ran.lines == ["16505550001: phone number 16505550001"]
-    assert f"{path}:2: broken JSON" in ran.stderr
+    assert ran.lines == [f"{path}, line 1: 16505550001: phone number 16505550001"]
+    assert f"{path}, line 2: broken JSON" in ran.stderr
+    assert "1 empty cell skipped, 1 line could not be read" in ran.stderr
     assert bare("check", ANN).code == 0
 
 
 def test_doubts_ten_bare_digits(bare: Any) -> None:
     """They look whole, and may lack the country code."""
-    assert "is the country code there?" in bare("check", "6505550001").stdout
+    assert "; only 10 digits: is the country code missing?" in bare("check", "6505550001").stdout
     assert "country code" not in bare("check", "+6505550001").stdout
 
 
@@ -101,7 +103,8 @@ def test_checks_who_is_blocked(command: Any, sandbox: Sandbox) -> None:
         f"+1 650 555 0001: phone number {ANN}, blocked",
         f"{BEN}: BSUID {BEN}, not blocked",
     ]
-    assert "refused" in ran.lines[2]
+    assert "rejected" in ran.lines[2]
+    assert "1 rejected, 1 blocked" in ran.stderr
     assert command("check", ANN).lines == [f"{ANN}: phone number {ANN}"]
 
 
@@ -112,7 +115,7 @@ def test_checks_national_spellings(command: Any, sandbox: Sandbox) -> None:
 
     assert ran.code == 1
     assert ran.lines[0] == "(11) 91234-5678: phone number +5511912345678, blocked"
-    assert ran.lines[1].startswith("91234-5678: refused: is no possible number, neither in BR")
+    assert ran.lines[1].startswith("91234-5678: rejected: is no possible number, neither in BR")
 
 
 def test_no_such_region(command: Any) -> None:
@@ -121,3 +124,54 @@ def test_no_such_region(command: Any) -> None:
 
     assert ran.code == 2
     assert "must be the two letters of a country" in ran.stderr
+
+
+def test_checks_in_json_lines(command: Any, sandbox: Sandbox) -> None:
+    """Each input with where it stands, how it is read, and whether it is blocked."""
+    sandbox.block(ANN)
+    ran = command("check", "--json", "--listed", "-f", "-", stdin=f"{ANN}\n6505550001\n00\n")
+
+    assert [json.loads(line) for line in ran.lines] == [
+        {
+            "where": "stdin, line 1",
+            "input": ANN,
+            "user": ANN,
+            "blocked": True,
+            "kind": "phone number",
+            "note": None,
+        },
+        {
+            "where": "stdin, line 2",
+            "input": "6505550001",
+            "user": "6505550001",
+            "blocked": False,
+            "kind": "phone number",
+            "note": "only 10 digits: is the country code missing?",
+        },
+        {
+            "where": "stdin, line 3",
+            "input": "00",
+            "user": None,
+            "blocked": None,
+            "kind": "rejected",
+            "note": "starts with 00, which is dialled, not sent; write + instead of 00",
+        },
+    ]
+
+
+def test_checks_quietly(bare: Any) -> None:
+    """The data is there, the talk is not."""
+    ran = bare("check", "--quiet", ANN, "00")
+
+    assert len(ran.lines) == 2
+    assert ran.stderr == ""
+
+
+def test_checks_nothing_raw(bare: Any) -> None:
+    """What would do something to a terminal is shown as what it is, and on one line."""
+    ran = bare("check", "\x1b]0;owned\x07", "a\nb", "\u202a+1 650 555 0001")
+
+    assert len(ran.lines) == 3
+    assert "\x1b" not in ran.stdout
+    assert ran.lines[0].startswith("\\x1b]0;owned\\x07: rejected")
+    assert ran.lines[2] == "\\u202a+1 650 555 0001: phone number +16505550001"

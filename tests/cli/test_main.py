@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import io
+import os
 import runpy
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import blockusers.__main__
 from blockusers.__main__ import main
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """A program that ends need not care for signals; this process goes on."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
 
 COMMANDS = ("block", "unblock", "sync", "list", "check", "sandbox", "demo")
 
@@ -79,7 +91,9 @@ def test_says_how_to_install_what_is_missing(
     monkeypatch.setitem(sys.modules, missing, None)
 
     assert start(monkeypatch, "--version") == 2
-    assert 'pip install "blockusers[cli]"' in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert 'pip install "blockusers[cli]"' in said
+    assert 'in a clone pip install ".[cli]"' in said
 
 
 def test_passes_on_other_faults(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,6 +114,39 @@ def test_a_terminal_need_not_know_all_letters(monkeypatch: pytest.MonkeyPatch) -
 
     assert start(monkeypatch, "check", "+1650555000\u0661") == 0
     assert shown.getvalue().startswith(b"+1650555000\\u0661: phone number")
+
+
+@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
+def test_a_stream_can_be_closed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Something else takes its place, apart from stdin."""
+    monkeypatch.setattr(sys, name, None)
+    opened = list[int]()
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda *args: opened.append(real(*args)) or opened[-1])
+
+    assert start(monkeypatch, "check", "+16505550001") == 0
+    assert (getattr(sys, name) is None) is (name == "stdin")
+    os.close(opened[0]) if name == "stdin" else getattr(sys, name).close()
+
+
+def test_can_be_interrupted_while_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the first moment is no traceback either."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(blockusers.__main__, "_occupy_closed_streams", interrupt)
+
+    assert start(monkeypatch, "--version") == 130
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # while Python ends
+
+
+def test_flags_take_no_value(bare: Any) -> None:
+    """So the help shows none beside them."""
+    for args in (["--help"], *([command, "--help"] for command in COMMANDS)):
+        shown = bare(*args)
+        assert "<bool>" not in shown.stdout
+        assert "BOOLEAN" not in shown.stdout
 
 
 def test_stdout_can_be_anything(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,19 +9,14 @@ import socket
 import threading
 import time
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from blockusers.cli import crowd
-from blockusers.cli.crowd import MISTAKES, make_crowd
-from blockusers.cli.screen import Lines
+from blockusers.cli import sample_data
+from blockusers.cli.sample_data import MISTAKES, make_sample
 from blockusers.sandbox import MAGIC, Sandbox
 from blockusers.values import users as identifiers
-from blockusers.values.outcome import Outcome, Status
-
-if TYPE_CHECKING:
-    pass
 
 OWN = "15550783881"
 
@@ -96,7 +91,7 @@ def test_says_that_a_port_is_taken(bare: Any, sandbox: Sandbox) -> None:
 
 
 def test_the_tour_shows_everything(bare: Any) -> None:
-    """It fails some, meets the rate limit, and the books balance."""
+    """It fails some, meets the rate limit, and everybody is accounted for."""
     ran = bare("demo", "--users", "1600")
 
     assert ran.code == 0
@@ -122,7 +117,7 @@ def test_the_tour_does_not_gloss_over_a_fault(bare: Any, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("seed", range(3))
 def test_the_tours_list_is_what_it_claims(seed: int) -> None:
     """So many distinct users, no accidental magic, the same for the same seed."""
-    made = make_crowd(1000, seed, OWN)
+    made = make_sample(1000, seed, OWN)
     keys = set[str]()
     for user in made.inputs:
         if user not in MISTAKES:
@@ -131,18 +126,18 @@ def test_the_tours_list_is_what_it_claims(seed: int) -> None:
     assert len(keys) + len(MISTAKES) == made.distinct
     assert len(made.inputs) - made.distinct == 20
     assert sum(key[-6:] in MAGIC and "." not in key for key in keys) == 32
-    assert made.passing <= keys
-    assert make_crowd(1000, seed, OWN) == made
-    assert make_crowd(1000, seed + 1, OWN) != made
+    assert made.transient <= keys
+    assert make_sample(1000, seed, OWN) == made
+    assert make_sample(1000, seed + 1, OWN) != made
 
 
 def test_the_tours_numbers_are_not_magic_by_accident(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that would be is drawn again."""
     digits = next(
-        user for user in make_crowd(100, 1, OWN).inputs if re.fullmatch(r"49\d{11}", user)
+        user for user in make_sample(100, 1, OWN).inputs if re.fullmatch(r"49\d{11}", user)
     )
-    monkeypatch.setattr(crowd, "MAGIC", {digits[-6:]: None})
-    inputs = [user for user in make_crowd(100, 1, OWN).inputs if user not in MISTAKES]
+    monkeypatch.setattr(sample_data, "MAGIC", {digits[-6:]: None})
+    inputs = [user for user in make_sample(100, 1, OWN).inputs if user not in MISTAKES]
 
     assert digits not in {identifiers.read(user).key for user in inputs}
 
@@ -152,18 +147,3 @@ def test_the_tours_mistakes_are_some(mistake: str) -> None:
     """None of them is a user."""
     with pytest.raises(ValueError, match=r"."):
         identifiers.read(mistake)
-
-
-def test_tells_now_and_then_how_far_it_is() -> None:
-    """Where there is no bar a line every two seconds, with what is done, and how long it takes."""
-    said, now = list[str](), [100.0]
-    lines = Lines(said.append, 1000, lambda: now[0])
-    some = [Outcome("+16505550001", Status.DONE)] * 99 + [Outcome("1", Status.FAILED)]
-    for seconds in (1.0, 1.0, 1.5, 2.0):
-        now[0] += seconds
-        lines.add(some)
-
-    assert said == [
-        "200 of 1,000 (2 failed), 100/s, 8 s to go",
-        "400 of 1,000 (4 failed), 73/s, 8 s to go",
-    ]

@@ -53,8 +53,9 @@ CASES: list[tuple[Event, str, dict[str, object]]] = [
     (
         JobEnded("block", 1.5, report(), Incomplete(report(), LIMITED)),
         (
-            "block: ended by RateLimited: Too many; code 130429; trace A1b2; wait, send fewer per"
-            " second, or use smaller chunks (3 remaining), after 1.5 s"
+            "block: ended by RateLimited: too many requests in a short time, or too many users in"
+            " one: wait, send fewer per second, or use smaller chunks (130429, trace A1b2)"
+            " (3 remaining), after 1.5 s"
         ),
         {
             "operation": "block",

@@ -8,12 +8,14 @@ import gzip
 import hashlib
 import hmac
 import logging
+import ssl
 import time
 import traceback
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -475,12 +477,16 @@ async def test_broken_answers(answer: bytes, expected: type[TransportError] | No
 
 
 @pytest.mark.parametrize(
-    "base_url",
-    ["http://127.0.0.1:1", "https://no-such-host.invalid", "https://127.0.0.1:{plain}"],
+    ("base_url", "why"),
+    [
+        ("http://127.0.0.1:1", "connection refused"),
+        ("https://no-such-host.invalid", "the host name is unknown"),
+        ("https://127.0.0.1:{plain}", "TLS failed (wrong version number)"),
+    ],
     ids=["refused", "DNS", "TLS"],
 )
-async def test_never_connected(base_url: str) -> None:
-    """A connection that could not be made says so: the request was not sent."""
+async def test_never_connected(base_url: str, why: str) -> None:
+    """A connection that could not be made names the host and the reason; nothing was sent."""
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"this is not TLS\r\n")
@@ -490,10 +496,48 @@ async def test_never_connected(base_url: str) -> None:
             PHONE_NUMBER_ID, TOKEN, base_url=base_url.format(plain=url.rpartition(":")[2])
         )
         async with Session(account) as session:
-            with pytest.raises(ConnectionFailed, match="no connection") as caught:
+            with pytest.raises(ConnectionFailed) as caught:
                 await session.send(BLOCK_ONE)
 
+    assert str(caught.value) == f"cannot reach {account.base_url}: {why}"
     assert not caught.value.sent
+
+
+@pytest.mark.parametrize(
+    ("exception", "said"),
+    [
+        (
+            aiohttp.ClientConnectorCertificateError(
+                SimpleNamespace(host="h", port=443, is_ssl=True), ssl.CertificateError()
+            ),
+            "cannot reach https://graph.facebook.com: TLS failed (",
+        ),
+        (
+            aiohttp.ClientHttpProxyError(None, (), status=407),
+            "cannot reach https://graph.facebook.com: the proxy answered HTTP 407",
+        ),
+        (
+            aiohttp.ServerDisconnectedError(),
+            "https://graph.facebook.com: the connection broke: the server closed it",
+        ),
+        (
+            aiohttp.ClientOSError(104, "reset"),
+            "https://graph.facebook.com: the connection broke: connection reset by peer",
+        ),
+    ],
+    ids=["certificate", "proxy", "closed", "reset"],
+)
+async def test_why_there_is_no_answer(
+    mocked: aioresponses, exception: Exception, said: str
+) -> None:
+    """What went wrong is said in plain words, without the classes of other libraries."""
+    mocked.post(URL_V25, exception=exception)
+
+    async with Session(ACCOUNT) as session:
+        with pytest.raises(ConnectionFailed) as caught:
+            await session.send(BLOCK_ONE)
+
+    assert str(caught.value).startswith(said)
 
 
 async def test_nothing_secret_in_the_chain() -> None:

@@ -271,8 +271,17 @@ def test_from_env_checks_what_it_reads(environment: Any) -> None:
     """A variable's value is checked like an argument."""
     environment(PHONE_NUMBER_ID=ID, ACCESS_TOKEN=TOKEN, BASE_URL="http://graph.facebook.com")
 
-    with pytest.raises(ValueError, match="^base_url: plain http would show the token"):
+    with pytest.raises(ValueError, match="^WHATSAPP_BASE_URL: plain http would show") as caught:
         Account.from_env()
+    assert str(caught.value).endswith("; use https")
+
+
+def test_from_env_names_an_argument(environment: Any) -> None:
+    """A token that is passed is none of a variable's."""
+    environment(PHONE_NUMBER_ID=ID)
+
+    with pytest.raises(ValueError, match="^access_token: "):
+        Account.from_env(access_token="Bearer x")
 
 
 def test_dialog360() -> None:
@@ -348,10 +357,10 @@ def test_the_codes_of_each_reaction(reaction: Reaction) -> None:
 
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_every_code_has_words(code: int) -> None:
-    """Each known code says what it means and what to do."""
+    """Each known code says what it means and what to do; of 100 only Meta's words do."""
     assert known(code) is CODES[code]
     assert CODES[code].meaning
-    assert CODES[code].advice
+    assert bool(CODES[code].advice) is (code != 100)
 
 
 @pytest.mark.parametrize("code", [None, -1, 300, 199, 999999])
@@ -373,15 +382,18 @@ def test_transient_faults(code: int) -> None:
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
-        (Fault(131021, "own number"), "131021 own number"),
-        (Fault(131021, "own number", "that is you"), "131021 own number: that is you"),
+        (Fault(131021, "own", "that is you"), "is the business's own number (131021)"),
+        (
+            Fault(131047, "Re-engagement message"),
+            "has not written to you within 24 hours, or is not on WhatsApp (131047)",
+        ),
+        (Fault(100, "no", "bad user"), "a parameter of the request is wrong: bad user (100)"),
         (Fault(None, "has 3 digits"), "has 3 digits"),
-        (Fault(0, "token"), "0 token"),
-        (Fault(1, "no +16505551234", "16505551234?"), "1 no +1650…34: 1650…34?"),
+        (Fault(7, "no +16505551234", "16505551234?"), "no +1650…34: 1650…34? (code 7)"),
     ],
 )
 def test_a_fault_as_text(fault: Fault, text: str) -> None:
-    """A fault reads as its code, message and details, with numbers masked."""
+    """A fault reads as what its code means, else in the server's words; numbers are masked."""
     assert str(fault) == text
 
 

@@ -93,7 +93,6 @@ CODES_AND_CLASSES = [(code, kind) for kind, codes in CLASSES.items() for code in
 
 NUMBER = "+16505551234"
 OUTCOME = Outcome(NUMBER, Status.UNKNOWN)
-ADVICE = "make a new one in Meta's Business settings, under System users"
 REPORT = Report(Operation.BLOCK, (OUTCOME,), repeats=2, requests=3, rate_limited=1, elapsed=0.5)
 SYNC_REPORT = SyncReport(
     (BlockedUser(NUMBER[1:]),), (NUMBER,), (), (OUTCOME,), max_removals=1, removed=REPORT
@@ -283,15 +282,20 @@ def test_what_was_not_sent_had_no_effect(kind: type[ApiError]) -> None:
     ("error", "text"),
     [
         (ApiError("no"), "no"),
-        (ApiError("no", status=503), "no; HTTP 503"),
-        (ApiError("no", 999999, status=503), "no; code 999999"),
+        (ApiError("no", status=503), "no (HTTP 503)"),
+        (ApiError("no", 999999, status=503), "no (code 999999)"),
         (ApiError("no", details="never"), "no: never"),
-        (ApiError("", 999999), "code 999999"),
-        (ApiError("no", trace_id="AXsg"), "no; trace AXsg"),
+        (ApiError("", 999999), "(code 999999)"),
+        (ApiError("no", trace_id="AXsg"), "no (trace AXsg)"),
         (
             ApiError("no", 190, 463, 401, "expired", "AXsg"),
-            "no: expired; code 190; trace AXsg; " + ADVICE,
+            (
+                "the access token is invalid or expired: create one in Business settings, System"
+                " users (190, trace AXsg)"
+            ),
         ),
+        (ApiError("no", 100, details="bad"), "a parameter of the request is wrong: bad (100)"),
+        (ApiError("no", 100), "a parameter of the request is wrong: no (100)"),
         (ApiError(f"no {NUMBER}", details=NUMBER[1:]), "no +1650…34: 1650…34"),
         (ConnectionFailed(f"no way to {NUMBER}"), "no way to +1650…34"),
         (ClientClosed("closed"), "closed"),

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockusers.values.blocklist import BlockedUser
-from blockusers.values.errors import RateLimited
+from blockusers.values.errors import BlocklistFull, RateLimited
 from blockusers.values.outcome import Fault, Operation, Outcome, Status, UserFailed, named_by
 from blockusers.values.report import Incomplete, PartialFailure, Report
 
@@ -125,9 +125,15 @@ def test_a_code_of_zero_is_a_code() -> None:
     ("outcome", "shown"),
     [
         (DONE, "<Outcome +1 65…34 done>"),
-        (FAILED, "<Outcome +4915…78 failed 131021 own number>"),
-        (ALSO_FAILED, "<Outcome US.1…18 failed 131047 not within 24 hours: 1650…34>"),
-        (REJECTED, "<Outcome 1… failed has 3 digits>"),
+        (FAILED, "<Outcome +4915…78 failed: is the business's own number (131021)>"),
+        (
+            ALSO_FAILED,
+            (
+                "<Outcome US.1…18 failed: has not written to you within 24 hours,"
+                " or is not on WhatsApp (131047)>"
+            ),
+        ),
+        (REJECTED, "<Outcome 1… failed: has 3 digits>"),
         (UNKNOWN, "<Outcome 4915…79 unknown>"),
         (Outcome(None, Status.FAILED), "<Outcome N… failed>"),
         (Outcome(b"+16505551234", Status.FAILED), "<Outcome b'+1…4' failed>"),
@@ -197,7 +203,7 @@ def test_inputs_that_cannot_be_written_out(value: object) -> None:
     assert report.get(NUMBER) is DONE
     assert report.get(rejected) is rejected
     assert report.to_dicts()[1]["input"] == name
-    assert "failed has 3 digits" in repr(rejected)
+    assert "failed: has 3 digits" in repr(rejected)
     assert "failed" in str(UserFailed(rejected))
 
 
@@ -337,28 +343,53 @@ def test_the_summary(outcomes: tuple[Outcome, ...], summary: str) -> None:
 
 def test_partial_failure_as_text(report: Report) -> None:
     """The error names the most frequent faults, three at most."""
-    more = [Outcome(str(n), Status.FAILED, faults=(Fault(n, "x"),)) for n in (1, 1, 1, 2, 2, 3, 4)]
+    more = [
+        Outcome(str(n), Status.FAILED, faults=(Fault(n, "x"),))
+        for n in (71, 71, 71, 72, 72, 73, 74)
+    ]
 
     assert str(PartialFailure(report)) == (
-        "block: 1 done, 3 failed, 1 unknown, 1 remaining; 1 x 131021 own number;"
-        " 1 x 131047 not within 24 hours: 1650…34; 1 x has 3 digits"
+        "block: 1 done, 3 failed, 1 unknown, 1 remaining;"
+        " 1 x is the business's own number (131021); 1 x has not written to you within 24 hours,"
+        " or is not on WhatsApp (131047); 1 x has 3 digits"
     )
     assert str(PartialFailure(Report(Operation.BLOCK, tuple(more)))) == (
-        "block: 7 failed; 3 x 1 x; 2 x 2 x; 1 x 3 x"
+        "block: 7 failed; 3 x x (code 71); 2 x x (code 72); 1 x x (code 73)"
     )
 
 
 def test_user_failed_as_text() -> None:
     """The error names the user masked, the status and the fault."""
-    assert str(UserFailed(FAILED)) == "+4915…78 is failed: 131021 own number"
+    assert str(UserFailed(FAILED)) == "+4915…78 failed: is the business's own number (131021)"
     assert str(UserFailed(UNKNOWN)) == "4915…79 is unknown: no answer about it"
 
 
 def test_incomplete_as_text(report: Report) -> None:
     """The error says what ended the job, how far it came, and how to go on."""
     assert str(Incomplete(report, RateLimited("slow down", 999999))) == (
-        "the job ended early (1 done, 3 failed, 1 unknown, 1 remaining): RateLimited: slow down;"
-        " code 999999; submit report.unknown and report.remaining again"
+        "the job ended early (1 done, 3 failed, 1 unknown, 1 remaining): slow down (code 999999);"
+        " submit report.unknown and report.remaining again"
+    )
+
+
+def test_incomplete_names_only_what_is_there() -> None:
+    """Where nobody is left, nobody is to be submitted; an error of the caller's has its class."""
+    settled = Report(Operation.BLOCK, (DONE, UNKNOWN))
+
+    assert str(Incomplete(settled, ValueError())) == (
+        "the job ended early (1 done, 1 unknown): ValueError; submit report.unknown again"
+    )
+    assert str(Incomplete(Report(Operation.BLOCK, (DONE,)), OSError(28, "No space"))) == (
+        "the job ended early (1 done): OSError: [Errno 28] No space"
+    )
+
+
+def test_a_full_blocklist_as_text() -> None:
+    """The error says once how many are left, and what to do."""
+    report = Report(Operation.BLOCK, (DONE, FAILED, REJECTED))
+
+    assert str(Incomplete(report, BlocklistFull("full", 139101))) == (
+        "the blocklist is full (64,000): 2 were not blocked; unblock somebody and submit them again"
     )
 
 

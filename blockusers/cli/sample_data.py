@@ -43,21 +43,21 @@ MISTAKES: Final = (
 """What lists have in them that is no user, or would reach a stranger."""
 
 _MAGIC: Final = {131047: 24, 131021: 2, 139103: 6}
-"""How many numbers fail with which code: not within 24 hours, the own number, a passing fault."""
+"""How many numbers fail with which code: not within 24 hours, the own number, a transient error."""
 
 
 @attrs.frozen
-class Crowd:
+class Sample:
     """A list, and what there is to know about it."""
 
     inputs: list[str]
     distinct: int
     """How many outcomes it must have."""
-    passing: frozenset[str]
+    transient: frozenset[str]
     """Numbers that fail at first and succeed when they are tried again, in digits."""
 
 
-def make_crowd(users: int, seed: int, own_number: str) -> Crowd:
+def make_sample(users: int, seed: int, own_number: str) -> Sample:
     """Make up a list.
 
     Args:
@@ -73,8 +73,8 @@ def make_crowd(users: int, seed: int, own_number: str) -> Crowd:
     repeated = chance.sample(phones, users // 50)
     inputs = [_spell(chance, one) for one in [*people, *repeated]] + [*MISTAKES]
     chance.shuffle(inputs)
-    passing = frozenset(one.replace(" ", "").lstrip("+") for one in special[139103])
-    return Crowd(inputs, len(people) + len(MISTAKES), passing)
+    transient = frozenset(one.replace(" ", "").lstrip("+") for one in special[139103])
+    return Sample(inputs, len(people) + len(MISTAKES), transient)
 
 
 def _phones(chance: random.Random, number: int) -> list[str]:

@@ -18,11 +18,14 @@ Exit codes: 0 all done, 1 some not, 2 wrong usage, 3 ended early, 130 interrupte
 _JOB: Final = """\
 {what}
 
-Run the same line again with the same [bold]--output[/], and it goes on where it stopped.
+With [bold]--output[/] every outcome is kept in a file; run the same line again, and it goes on \
+where it stopped. The rows of a file belong to one account: a rehearsal with [bold]--sandbox[/] \
+does not count for the real run.
 
 \b
 [cyan]blockusers {verb} +16505551234 "+44 7911 123456"[/]
 [cyan]blockusers {verb} --file numbers.csv --column phone --output out.csv[/]
+[cyan]blockusers {verb} --file june.csv --file july.csv --column phone[/]
 [cyan]grep spam log.txt | cut -f2 | blockusers {verb} --file -[/]
 [cyan]blockusers {verb} --file numbers.csv --sandbox[/]   try it first"""
 
@@ -45,20 +48,21 @@ List the blocked users on stdout, one per line, as they come.
 SYNC: Final = """\
 Make the blocklist equal to a file: block who is missing, unblock who is not in it.
 
-Shows who would be added and removed, and asks. Nobody is unblocked whom a line of the file may \
-mean, and if more than a tenth of the list would be (or --max-removals), nothing is done at all.
+Shows who would be added and removed, and asks; Ctrl-C there changes nothing. Nobody is unblocked \
+while a line of the file is rejected. With [bold]--yes[/] nothing at all is done if more than a \
+tenth of the list would be unblocked, unless [bold]--max-removals[/] permits it.
 
 \b
 [cyan]blockusers sync numbers.csv --column phone --dry-run[/]
 [cyan]blockusers sync numbers.csv --column phone --max-removals 500 --yes[/]"""
 
 CHECK: Final = """\
-Say how each user is read, or why it is refused; with --listed also who is blocked.
+Say how each user is read, or why it is rejected; with --listed also who is blocked.
 Without that, nothing is sent anywhere.
 
 \b
 [cyan]blockusers check "+1 (650) 555-1234" 0049151234567[/]
-[cyan]blockusers check --file numbers.csv --column phone | grep refused[/]
+[cyan]blockusers check --file numbers.csv --column phone | grep rejected[/]
 [cyan]blockusers check --listed +16505551234[/]"""
 
 SANDBOX: Final = """\
@@ -70,7 +74,7 @@ Serve a sandbox that behaves like Meta's endpoint, for programs in any language.
 [cyan]blockusers sandbox --window[/]             where nobody wrote within 24 hours"""
 
 DEMO: Final = """\
-Take the tour: block a real-looking list on a sandbox, list it, unblock it.
+See what it does: block a real-looking list on a sandbox, list it, unblock it.
 
 \b
 [cyan]blockusers demo[/]

@@ -7,10 +7,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Final
 
-import typer
-
 from blockusers.cli import process
-from blockusers.cli.process import Interrupted, UsageError
+from blockusers.cli.process import Interrupted, UsageError, emit, reason_of
 from blockusers.sandbox import MAGIC, Magic, Rules, Sandbox
 from blockusers.values.error_codes import known
 
@@ -49,7 +47,7 @@ def serve(rules: Rules, host: str, port: int) -> int:
         UsageError: Nothing can listen there.
     """
     with _listening(Sandbox(rules, host=host, port=port), f"{host}:{port}") as sandbox:
-        typer.echo(_greeting(sandbox))
+        emit(_greeting(sandbox))
         with contextlib.suppress(Interrupted):
             process.run(_for_ever())
         return len(sandbox.requests)
@@ -60,7 +58,7 @@ def _listening(sandbox: Sandbox, address: str) -> Iterator[Sandbox]:
     try:
         sandbox.start()
     except OSError as error:
-        raise UsageError(f"cannot listen at {address}: {error.strerror}") from None
+        raise UsageError(f"cannot listen at {address}: {reason_of(error)}") from None
     try:
         yield sandbox
     finally:

@@ -1,0 +1,104 @@
+"""The options that several commands have, and how they are checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from blockusers.cli.account import NO_TOKEN_HERE
+from blockusers.cli.job import reader_of
+
+
+def _refuse_token(value: str | None) -> None:
+    if value is not None:
+        raise typer.BadParameter(NO_TOKEN_HERE)
+
+
+def _check_region(value: str | None) -> str | None:
+    try:
+        reader_of(value)
+    except (ValueError, ModuleNotFoundError) as error:
+        raise typer.BadParameter(str(error).removeprefix("region: ")) from None
+    return value
+
+
+Users: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="USER",
+        help="Phone numbers with their country code, WhatsApp ids or BSUIDs.",
+        show_default=False,
+    ),
+]
+Files: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--file",
+        "-f",
+        metavar="FILE",
+        help="Read users from this file: lines, CSV or JSON Lines; - is stdin. Can be repeated.",
+    ),
+]
+Column: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--column",
+        "-c",
+        metavar="NAME",
+        help="The column of the file with the users: its name, or its number from 1.",
+    ),
+]
+Region: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--region",
+        "-r",
+        metavar="XX",
+        callback=_check_region,
+        help="Read national numbers of this country, too, such as BR.",
+    ),
+]
+Output: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Append every outcome to this file (CSV, or JSON Lines if it ends in .jsonl),"
+        " and skip whom it lists as done on this blocklist.",
+    ),
+]
+SyncOutput: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Append every outcome to this file (CSV, or JSON Lines if it ends in .jsonl).",
+    ),
+]
+Sandbox: TypeAlias = Annotated[
+    bool, typer.Option("--sandbox", help="Try it on a sandbox of its own; reaches nobody.")
+]
+TokenFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        help="Read the access token from this file instead of WHATSAPP_ACCESS_TOKEN.",
+    ),
+]
+Token: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--token", "--access-token", hidden=True, is_eager=True, callback=_refuse_token),
+]
+Quiet: TypeAlias = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Say nothing on stderr, unless something went wrong.")
+]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Debug: TypeAlias = Annotated[
+    bool,
+    typer.Option("--debug", envvar="BLOCKUSERS_DEBUG", help="Show where an error comes from."),
+]

@@ -1,0 +1,214 @@
+"""Makes the blocklist equal to files: shows what there is to do, asks, and does it.
+
+The list is read by one event loop and changed by another, and the question is asked between them:
+Python's own handling of Ctrl-C holds there, so that it ends the question and nothing was done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import attrs
+from rich.prompt import Confirm
+
+from blockusers.cli import process
+from blockusers.cli.job import note
+from blockusers.cli.journal import Journal
+from blockusers.cli.process import (
+    Interrupted,
+    UsageError,
+    describe,
+    emit,
+    error_object,
+    printable,
+)
+from blockusers.cli.screen import Meter, Screen
+from blockusers.cli.summary import must_be_fixed, show_faults
+from blockusers.client import Client
+from blockusers.jobs.notifier import OnSettled
+from blockusers.lists.sync import SyncIncomplete, SyncReport, carry_out, check_removals
+from blockusers.values.account import Account
+from blockusers.values.masking import mask
+from blockusers.values.outcome import Operation, Outcome, User, named_by, written
+from blockusers.values.report import Report
+from blockusers.values.users import INTERNATIONAL, Reader
+
+
+@attrs.define
+class Sync:
+    """One command's worth of making the blocklist equal to a list."""
+
+    account: Account
+    screen: Screen
+    region: str | None
+    dry_run: bool
+    max_removals: int | None
+    yes: bool
+    as_json: bool
+    journal: Journal | None = None
+
+    def run(self, names: Sequence[User]) -> int:
+        """Make the blocklist equal to *names*; return the exit code.
+
+        Raises:
+            UsageError: *names* is no list to go by, or there is nobody to ask.
+            TooManyRemovals: It would remove more than *max_removals*, or without a question more
+                than a tenth; nothing was done.
+            BlockUsersError: The list could not be read; nothing was done.
+            Interrupted: Nothing was done.
+        """
+        plan = self._make_plan(names)
+        self._show_plan(plan)
+        if self.journal is not None and not self.dry_run:
+            self.journal.write(Operation.BLOCK, plan.rejected)
+        if self.dry_run or not (plan.to_add or plan.to_remove):
+            self._warn_of_removals(plan)
+            return self._end(plan)
+        if self.yes or self.max_removals is not None:
+            check_removals(plan)
+        if not (self.yes or self._is_confirmed(plan)):
+            self.screen.tell("nothing was done")
+            return process.SOME_NOT
+        # That, and nothing else, is what was confirmed, whoever came onto the list meanwhile.
+        return self._carry_out(plan)
+
+    def _make_plan(self, names: Sequence[User]) -> SyncReport:
+        async def read() -> SyncReport:
+            with self.screen.meter(0, describe) as meter:
+                async with self._client(meter) as client:
+                    return await client.sync(names, dry_run=True, max_removals=self.max_removals)
+
+        try:
+            return process.run(read())
+        except ValueError:
+            raise UsageError(
+                "the file names nobody, and an empty list would unblock everybody; if that is"
+                " meant: blockusers list | blockusers unblock --file -"
+            ) from None
+
+    def _client(self, meter: Meter) -> Client:
+        return Client(self.account, region=self.region, observers=[meter.observe])
+
+    def _show_plan(self, plan: SyncReport) -> None:
+        """Print who is to be added and removed, one a line; say how many, and what is rejected."""
+        if not self.as_json:
+            lines = [f"remove {written(named_by(user))}" for user in plan.to_remove]
+            lines += [f"add {written(named_by(name))}" for name in plan.to_add]
+            with contextlib.suppress(BrokenPipeError):  # `| head` does not end the work
+                for line in lines:
+                    emit(printable(line))
+        self.screen.complain(
+            [f"rejected: {mask(written(one.input))} {one.fault}" for one in plan.rejected],
+            matters=True,
+        )
+        tell = self.screen.tell if plan.rejected else self.screen.say
+        tell(plan.summary())
+
+    def _warn_of_removals(self, plan: SyncReport) -> None:
+        if len(plan.to_remove) > plan.max_removals:
+            self.screen.say(
+                f"that is more than the {plan.max_removals:,} removals that are permitted; if the"
+                f" file is right, pass --max-removals {len(plan.to_remove)}",
+                "yellow",
+            )
+
+    def _is_confirmed(self, plan: SyncReport) -> bool:
+        for name, stream in (("stdin", sys.stdin), ("stderr", sys.stderr)):
+            if stream is None or not stream.isatty():
+                raise UsageError(
+                    f"{name} is not a terminal, so I cannot ask; check with --dry-run, then add"
+                    " --yes"
+                )
+        if plan.to_remove:
+            removals = len(plan.to_remove)
+            self.screen.tell(
+                f"{removals:,} of {removals + len(plan.kept):,} blocked users will be unblocked;"
+                " each can be blocked again only after writing to you."
+            )
+        try:
+            return Confirm.ask("Go on?", console=self.screen.console, default=False)
+        except EOFError:
+            self.screen.tell("")
+            return False
+        except KeyboardInterrupt:
+            self.screen.tell("")
+            raise Interrupted("interrupted; nothing was done") from None
+
+    def _carry_out(self, plan: SyncReport) -> int:
+        """Do what *plan* says; however it ends, say what was done: removals cannot be undone."""
+        settled: dict[Operation, list[Outcome]] = {operation: [] for operation in Operation}
+        total = len(plan.to_add) + len(plan.to_remove)
+        try:
+            with self.screen.meter(total, describe) as meter:
+                done = process.run(self._work(plan, meter, settled))
+        except SyncIncomplete as early:
+            return self._end(early.report, early.error)
+        except Interrupted:
+            removed, added = (
+                Report(operation, tuple(outcomes)) if (outcomes := settled[operation]) else None
+                for operation in (Operation.UNBLOCK, Operation.BLOCK)
+            )
+            return self._end(attrs.evolve(plan, removed=removed, added=added), interrupted=True)
+        return self._end(done)
+
+    async def _work(
+        self, plan: SyncReport, meter: Meter, settled: dict[Operation, list[Outcome]]
+    ) -> SyncReport:
+        def keep(operation: Operation, reader: Reader | None = None) -> OnSettled:
+            return partial(note, operation, self.journal, meter, settled[operation], reader=reader)
+
+        async with self._client(meter) as client:
+            meter.watch(client.pace)
+            # Who is removed stands on the list, so these numbers are whole in every region.
+            unblock = partial(client.unblock, on_settled=keep(Operation.UNBLOCK, INTERNATIONAL))
+            block = partial(client.block, on_settled=keep(Operation.BLOCK))
+            return await carry_out(plan, block=block, unblock=unblock)
+
+    def _end(
+        self, done: SyncReport, error: Exception | None = None, *, interrupted: bool = False
+    ) -> int:
+        """Tell how it ended, and return the exit code."""
+        parts = [report for report in (done.removed, done.added) if report is not None]
+        is_equal = not done.rejected and all(outcome.ok for part in parts for outcome in part)
+        code = process.ALL_DONE if is_equal else process.SOME_NOT
+        if error is not None or interrupted:
+            code = process.ENDED_EARLY if error is not None else process.INTERRUPTED
+        if self.as_json:
+            with contextlib.suppress(BrokenPipeError):
+                emit(_as_json(done, dry_run=self.dry_run, error=error, interrupted=interrupted))
+        tell = self.screen.say if code == process.ALL_DONE else self.screen.tell
+        if parts:
+            tell(done.summary())
+        for part in parts:
+            show_faults(self.screen, part)
+        if interrupted:
+            self.screen.tell(
+                "interrupted; those whose answer was still to come may be done, too. To go on,"
+                " sync again."
+            )
+        if error is not None:
+            self.screen.tell(f"ended early: {describe(error)}", "bold red")
+            fix = "fix it first, then " if must_be_fixed(error) else ""
+            self.screen.tell(f"To go on, {fix}sync again.")
+        return code
+
+
+def _as_json(done: SyncReport, *, dry_run: bool, error: Exception | None, interrupted: bool) -> str:
+    content: dict[str, Any] = {
+        "operation": "sync",
+        "dry_run": dry_run,
+        "to_add": [written(named_by(user)) for user in done.to_add],
+        "to_remove": [written(named_by(user)) for user in done.to_remove],
+        "kept": len(done.kept),
+        "rejected": [outcome.to_dict() for outcome in done.rejected],
+        "added": done.added and done.added.to_dicts(),
+        "removed": done.removed and done.removed.to_dicts(),
+        "interrupted": interrupted,
+        "error": error and error_object(error),
+    }
+    return json.dumps(content)
