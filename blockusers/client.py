@@ -51,7 +51,7 @@ class Client:
     any number of tasks at the same time; they share its pace.
 
     Args:
-        account: Which blocklist, and the right to change it.
+        account: Whose blocklist: phone number id and access token.
         session: An `aiohttp.ClientSession` to borrow; it is not closed, and what it sets by
             default (headers, auth, timeout, …) does not reach the requests. It uses a proxy of
             the environment (`https_proxy`) only if it was made with `trust_env=True`; a session
@@ -59,14 +59,13 @@ class Client:
         chunk_size: Most users in one request, 1 to 1,000.
         request_timeout: Seconds for one request, from the call of a token function to the end of
             the answer.
-        retry: When to try again.
+        retry: How often failed requests are retried, and how long to wait before.
         pace: When requests may leave; None is a fresh `AdaptivePace`, which finds out the rate
             limit by itself. Clients of the same number in one process do well to share one.
         max_queued: Most calls of `block_one` and `unblock_one` that wait to be sent.
-        drain_timeout: Seconds that such calls get to be answered when the client is closed.
-        region: The two letters of a country (ISO 3166), such as `BR`: numbers are read as they
-            are written there, too, and what cannot be anybody's number is rejected. So are digits
-            without a `+` that may be a national number as well as one with its country code: put
+        drain_timeout: Seconds that `close()` gives to single calls and to requests on the wire.
+        region: A country (ISO 3166), such as `BR`. Its national spellings are accepted, impossible
+            numbers are rejected, and so are digits without `+` that could be read as either: put
             a `+` before a WhatsApp id. Needs the extra `phone`, and 0.1 ms for each user.
         observers: Functions that are called with an `Event` for everything the client does,
             beside the log on `blockusers`; `blockusers.otel.OpenTelemetry()` is one.
@@ -109,6 +108,8 @@ class Client:
         self._closing = False
         self._opens_or_closes = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        if not isinstance(observers, Iterable):
+            raise TypeError("observers: must be an iterable of functions")
         self._observers = Observers(account.phone_number_id, self._session.url, (log, *observers))
         self._batcher = Batcher(
             self._update,
@@ -129,7 +130,7 @@ class Client:
             observers=self._observers,
             reader=self._reader,
         )
-        self._listings = Scopes()
+        self._scopes = Scopes()
         self._paginator = Paginator(self._fetch, self._pause)
 
     @property
@@ -154,7 +155,7 @@ class Client:
         if not self._opens_or_closes.locked():
             self._opens_or_closes = asyncio.Lock()  # one belongs to the loop on which it was used
         async with self._opens_or_closes:
-            state = self._pace.state  # which an own pace may fail to tell, before anything is open
+            state = self._pace.state  # first: a custom pace may raise, and nothing is open yet
             self._pace.listeners.add(self._observers.pace_changed)
             self._loop = asyncio.get_running_loop()
             await self._session.open()
@@ -181,8 +182,8 @@ class Client:
             try:
                 self._batcher.drain(error)
                 async with asyncio.TaskGroup() as both:
-                    both.create_task(self._coalescer.answered(drain_timeout))
-                    both.create_task(self._batcher.ended(drain_timeout))
+                    both.create_task(self._coalescer.wait_answered(drain_timeout))
+                    both.create_task(self._batcher.wait_ended(drain_timeout))
             finally:
                 await self._abort(error)
                 self._pace.listeners.discard(self._observers.pace_changed)
@@ -190,10 +191,10 @@ class Client:
     async def _abort(self, error: Exception) -> None:
         self._coalescer.abort(error)
         self._batcher.abort(error)
-        self._listings.close()
+        self._scopes.close()
         try:
-            for running in (self._coalescer, self._batcher, self._listings):
-                await running.ended(2 * GRACE)
+            for running in (self._coalescer, self._batcher, self._scopes):
+                await running.wait_ended(2 * GRACE)
         finally:
             await self._session.close()
 
@@ -242,10 +243,10 @@ class Client:
             What became of each distinct user, in the order in which they were submitted.
 
         Raises:
-            Incomplete: The job ended early. Its `report` accounts for every user (of an endless
-                iterable for a million of those that were not sent); submit `report.unknown` and
-                `report.remaining` again.
-            TypeError: *users* is no list of users.
+            Incomplete: The job ended early. Its `report` accounts for every user; submit
+                `report.unknown` and `report.remaining` again. If the iterable has no length, at
+                most 1,000,000 users that were not sent are listed.
+            TypeError, ValueError: *users* is no list of users, or another argument is wrong.
             ClientClosed: The client is not open.
         """
         return await self._job(Operation.BLOCK, users, on_settled, timeout)
@@ -281,7 +282,7 @@ class Client:
         Raises:
             InvalidUser: *user* names nobody, or would reach a stranger.
             BlocklistFull: The list holds its 64,000 users.
-            QueueFull: More than *max_queued* calls wait already.
+            QueueFull: *max_queued* calls wait already.
             ClientClosed: The client is not open, or was closed before there was an answer.
             BlockUsersError: The request failed, after all retries.
         """
@@ -309,6 +310,7 @@ class Client:
         Raises:
             BlocklistChanged: The list changes faster than it can be read.
             InvalidResponse: The list does not end, or not where the server says that it does.
+            ClientClosed: The client is not open, or was closed before the end.
             BlockUsersError: A page could not be read.
         """
         self._check_page_size(page_size)
@@ -332,6 +334,7 @@ class Client:
             ValueError: Both *after* and *before* are given.
             BlocklistChanged: The list changed since the cursor was made.
             InvalidResponse: The list does not end, or not where the server says that it does.
+            ClientClosed: The client is not open, or was closed before the end.
             BlockUsersError: A page could not be read.
         """
         self._check_page_size(page_size)
@@ -350,6 +353,7 @@ class Client:
         Raises:
             BlocklistChanged: The list changed during each of 5 walks.
             InvalidResponse: The list does not end, or not where the server says that it does.
+            ClientClosed: The client is not open, or was closed before the end.
             BlockUsersError: A page could not be read.
         """
         self._check_page_size(page_size)
@@ -373,6 +377,7 @@ class Client:
             TypeError: *users* is no list of users.
             BlocklistChanged: The list changes faster than it can be read.
             InvalidResponse: The list does not end, or not where the server says that it does.
+            ClientClosed: The client is not open, or was closed before the end.
             BlockUsersError: A page could not be read.
         """
         self._check_page_size(page_size)
@@ -387,8 +392,9 @@ class Client:
         Whoever is unblocked by mistake cannot be blocked again until they write. So nobody is
         unblocked who may be wanted: numbers of Brazil, Mexico and Argentina match with and without
         the digit that marks mobile ones, and while any input is rejected nobody is unblocked at
-        all, for it may mean anybody. Who is listed by BSUID only, though, is not known to be whom
-        a number names: name them by their BSUID, too. Unblocks first, for the list may be full.
+        all, for it may mean anybody. But a phone number does not match a person whom the list
+        holds only by BSUID, so that person is unblocked: pass their BSUID as well. Unblocks first,
+        for the list may be full.
 
         Args:
             users: All that shall be blocked.
@@ -404,6 +410,7 @@ class Client:
             ValueError: *users* names nobody.
             SyncIncomplete: It ended early; its `report` says what was done. To sync again goes on
                 from there.
+            ClientClosed: The client is not open.
             BlockUsersError: The list could not be read; nothing was done.
             TypeError: *users* is no list of users.
         """
@@ -485,8 +492,9 @@ class Client:
 
     async def _until_closed(self, work: Awaitable[T]) -> T:
         """Await *work*, which reads the list or who is wanted, unless the client is closed."""
-        async with self._listings.until_closed():
+        async with self._scopes.until_closed():
             return await work
+        # The block was left early.
         raise ClientClosed("the client was closed before the list was read")
 
 

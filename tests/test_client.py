@@ -629,6 +629,7 @@ def test_properties() -> None:
         ({"retry": None}, TypeError, "retry"),
         ({"request_timeout": float("inf")}, ValueError, "request_timeout"),
         ({"pace": "fast"}, TypeError, "pace"),
+        ({"observers": print}, TypeError, "observers"),
         ({"pace": FixedPace}, TypeError, "pace"),
     ],
     ids=str,

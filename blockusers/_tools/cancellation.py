@@ -54,7 +54,7 @@ class Running:
             if not self._things:
                 self._none.set()
 
-    async def ended(self, within: float) -> None:
+    async def wait_ended(self, within: float) -> None:
         """Wait until nothing is going on, for at most so many seconds."""
         if self._things and within > 0:
             self._none = asyncio.Event()

@@ -23,13 +23,13 @@ async def send(
 
     Without an answer the request may still take effect, which *order* is told.
     """
-    users = state.named(chunk)
-    was_open = state.send(chunk)
+    users = state.identifiers(chunk)
+    was_open = state.note_sent(chunk)
     try:
         with no_foreign_cancellation():
             verdicts = await transact(state.operation, users)
     except BaseException as error:
-        if state.unanswered(chunk, was_open, error):
-            order.lost(state.operation, users.keys)
+        if state.note_no_answer(chunk, was_open, error):
+            order.note_lost(state.operation, users.keys)
         raise
-    return state.answered(chunk, verdicts)
+    return state.note_answer(chunk, verdicts)

@@ -105,9 +105,9 @@ class Batcher:
         for job in self._running:
             job.abort(error)
 
-    async def ended(self, within: float) -> None:
+    async def wait_ended(self, within: float) -> None:
         """Wait until no job is running, for at most so many seconds."""
-        await self._running.ended(within)
+        await self._running.wait_ended(within)
 
 
 class _Drained(Exception):
@@ -146,14 +146,16 @@ class _Job:
         with self._time_limit(time_limit):
             try:
                 await self._work_off(reading)
-                await self._end(reading)
+                # Only a source that nobody reads any more can be read to its end here.
+                await self._wait_for_source(reading)
                 await self._read_on()
                 self._state.conclude()
                 await self._notifier.finish()
             except asyncio.CancelledError:
+                # There will be no report: of who was not sent there is nothing to say.
                 self._state.conclude(only_open=True)
                 await self._notifier.finish_within(GRACE)
-                await self._end(reading)
+                await self._wait_for_source(reading)
                 raise
             finally:
                 reading.cancel()
@@ -174,7 +176,7 @@ class _Job:
     async def _work_off(self, reading: asyncio.Future[None]) -> None:
         try:
             async with asyncio.TaskGroup() as self._group:
-                self._hire()
+                self._start_worker()
         finally:
             if not self._source.at_end:
                 reading.cancel()
@@ -211,8 +213,8 @@ class _Job:
             task.cancel()
         self._notifier.end_within(GRACE)
 
-    async def _end(self, reading: asyncio.Future[None]) -> None:
-        """Wait until the source is closed."""
+    async def _wait_for_source(self, reading: asyncio.Future[None]) -> None:
+        """Wait until the source is closed, at most GRACE seconds."""
         await asyncio.wait({reading}, timeout=GRACE)
         if not reading.done():
             _LOG.warning("the source of users goes on although its job has ended")
@@ -253,8 +255,9 @@ class _Job:
             while not self.is_over():
                 source = self._source
                 if queue := self._outbox.sendable(
-                    all_drawn=source.at_end, may_stall=not source.is_plain
+                    at_end=source.at_end, may_stall=not source.is_plain
                 ):
+                    # The reader may not have seen it; it never reads ahead of what is sent.
                     self._users_needed.clear()
                     return queue
                 self._outbox.changed.clear()
@@ -269,7 +272,7 @@ class _Job:
         return self._source.at_end and not self._outbox and not self._chunks_in_flight
 
     def _ask_for_more(self) -> None:
-        """See to it that there will be something to send."""
+        """Wake the reader, and begin the pause before a retry if it is due."""
         if not self._source.at_end:
             self._users_needed.set()
         if not self._state.to_retry or self._backing_off:
@@ -302,19 +305,19 @@ class _Job:
             chunk = self._outbox.cut(queue)
             self._chunks_in_flight += 1
             try:
-                self._hire()
-                await self._settle(chunk, queue)
+                self._start_worker()
+                await self._send_with_retries(chunk, queue)
             finally:
                 self._chunks_in_flight -= 1
                 self._outbox.changed.set()
 
-    def _hire(self) -> None:
-        """Start another worker, if there may be work for it."""
+    def _start_worker(self) -> None:
+        """Start another worker, if there may be work for it and the pace has room."""
         there_is_more = self._outbox.is_ready or not self._source.at_end
         if there_is_more and len(self._workers) < self._settings.pace.max_in_flight:
             self._workers.add(self._start(self._work))
 
-    async def _settle(self, chunk: list[int], queue: deque[int]) -> None:
+    async def _send_with_retries(self, chunk: list[int], queue: deque[int]) -> None:
         async def attempt(slot: Slot) -> None:
             most = max(1, slot.max_users)
             if len(chunk) > most:
@@ -346,6 +349,6 @@ class _Job:
         except BaseException:
             self._on_the_wire.discard(worker)
             raise
-        self._outbox.settle(settled)
+        self._outbox.release(settled)
         if self._state.full is not None:
             self.drain(self._state.full)

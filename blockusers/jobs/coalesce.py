@@ -177,7 +177,7 @@ class Coalescer:
         return entries
 
     def _drop(self, entry: _Entry) -> None:
-        """Take an entry back that was not sent, and with the last the request that waits."""
+        """Remove an entry that was not sent; cancel the request that forms if it has none left."""
         self._leave_queue(entry)
         self.order.release(entry, [entry.key])
         if not self._ready[entry.operation]:
@@ -192,7 +192,7 @@ class Coalescer:
             if register.get(entry.key) is entry:
                 del register[entry.key]
 
-    async def answered(self, within: float) -> None:
+    async def wait_answered(self, within: float) -> None:
         """Wait until all callers have their answers, for at most so many seconds."""
         entries = [*self._queued]
         for request in self._running:
@@ -211,9 +211,9 @@ class Coalescer:
             for entry in request.entries:
                 entry.fail(error)
 
-    async def ended(self, within: float) -> None:
+    async def wait_ended(self, within: float) -> None:
         """Wait until no request is running, for at most so many seconds."""
-        await self._running.ended(within)
+        await self._running.wait_ended(within)
 
 
 class _Request:
@@ -256,6 +256,7 @@ class _Request:
 
     def _draw(self, count: int) -> None:
         self.entries = self._coalescer.draw(self._operation, count)
+        # Each user is valid and in but one entry, so the state's indexes are those of the entries.
         self._to_send = list(self._state.admit([entry.user for entry in self.entries]))
 
     async def _attempt(self, slot: Slot) -> None:

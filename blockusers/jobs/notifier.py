@@ -85,7 +85,7 @@ class Notifier:
             self._give_up()
 
     async def finish_within(self, seconds: float) -> None:
-        """Do that for a job that is cancelled, where only the log is left to take an error."""
+        """Do as `finish`, for at most *seconds*; errors are logged, for nobody gets a report."""
         self._on_error = _log_error
         self.end_within(seconds)
         await self.finish()

@@ -41,8 +41,8 @@ class Outbox:
         self._ready: deque[int] = deque()
         # Ready, too, but to be sent in chunks of their own, and without waiting for a full one.
         self._again: deque[int] = deque()
-        # So many of the first that are ready were in a full chunk already, of which the request
-        # took fewer.
+        # How many at the front of `_ready` were put back because a request took fewer; they need
+        # not wait for a full chunk again if the source may stall.
         self._cut_off = 0
         self._wanted: set[str] = set()
         self._is_closed = False
@@ -69,32 +69,32 @@ class Outbox:
         keys = self._state.keys(indexes)
         if waiting := self._order.enqueue(self, keys):
             index_of = dict(zip(keys, indexes, strict=True))
-            self._waiting.update({key: index_of.pop(key) for key in waiting})
-            indexes = list(index_of.values())
+            self._waiting |= {key: index_of[key] for key in waiting}
+            indexes = [index for key, index in index_of.items() if key not in waiting]
         self._ready.extend(indexes)
 
     def granted(self, key: str) -> None:
-        """Hear that no earlier operation names this user any more."""
+        """Called when no earlier operation holds this user any more."""
         self._ready.append(self._waiting.pop(key))
         self.changed.set()
 
     def flush(self, key: str) -> None:
-        """Hear that somebody else waits for this user."""
+        """Called when somebody else waits for this user."""
         self._wanted.add(key)
         self.changed.set()
 
-    def sendable(self, *, all_drawn: bool, may_stall: bool) -> deque[int] | None:
+    def sendable(self, *, at_end: bool, may_stall: bool) -> deque[int] | None:
         """Return a queue from which a chunk may be sent now; None if there is none.
 
         Args:
-            all_drawn: Whether the source is at its end.
+            at_end: Whether the source is at its end.
             may_stall: Whether it may make everybody wait for more users.
         """
         if self._again:
             return self._again
         is_full = len(self._ready) >= self._chunk_size
         was_full = may_stall and self._cut_off > 0
-        may_go = is_full or was_full or (self._ready and all_drawn) or self._is_wanted(self._ready)
+        may_go = is_full or was_full or (self._ready and at_end) or self._is_wanted(self._ready)
         return self._ready if may_go else None
 
     def cut(self, queue: deque[int]) -> list[int]:
@@ -126,7 +126,7 @@ class Outbox:
         self._again.extend(self._state.to_retry)
         self._state.to_retry.clear()
 
-    def settle(self, indexes: Iterable[int]) -> None:
+    def release(self, indexes: Iterable[int]) -> None:
         """Let others have users whose outcome is final."""
         keys = self._state.keys(indexes)
         self._wanted.difference_update(keys)

@@ -4,8 +4,8 @@ A user is known here by the *index* at which they were submitted, and the state 
 lists that have an entry for every index, and sets of the indexes where something is out of the
 ordinary.  For a list of 64,000 that costs a tenth of an object for each user.
 
-Whether an attempt is *open*, that is, was sent and never answered, decides between `UNKNOWN` and
-`REMAINING`.
+Whether an attempt is *open*, that is, was sent and may still take effect, because no answer about
+the user has come since, decides between `UNKNOWN` and `REMAINING`.
 """
 
 from __future__ import annotations
@@ -88,18 +88,18 @@ class JobState:
         keys = self._keys
         return [keys[index] for index in indexes]
 
-    def named(self, chunk: Sequence[int]) -> Identifiers:
+    def identifiers(self, chunk: Sequence[int]) -> Identifiers:
         """Return how the API is told about the users of a chunk."""
         wires = self._wires
         return Identifiers(self.keys(chunk), [wires[index] for index in chunk])
 
-    def send(self, chunk: Iterable[int]) -> set[int]:
+    def note_sent(self, chunk: Iterable[int]) -> set[int]:
         """Note that a chunk is sent; return those of it with an open attempt before."""
         was_open = self.open.intersection(chunk)
         self.open.update(chunk)
         return was_open
 
-    def answered(self, chunk: Sequence[int], verdicts: Verdicts) -> Sequence[int]:
+    def note_answer(self, chunk: Sequence[int], verdicts: Verdicts) -> Sequence[int]:
         """Note an answer; return those for whom it is final."""
         self._requests += 1
         self.open.difference_update(chunk)
@@ -112,25 +112,25 @@ class JobState:
                 self.outcomes.uncertain.add(index)
             elif status is Status.FAILED:
                 verdict = self.outcomes.verdicts[index]
-                if self._has_another_try(index, verdict):
+                if self._count_try(index, verdict):
                     to_retry.add(index)
                 self.full = self.full or blocklist_full(self.operation, verdict.faults)
         self.to_retry += sorted(to_retry)
         return self._settle([index for index in chunk if index not in to_retry])
 
-    def _has_another_try(self, index: int, verdict: Verdict) -> bool:
+    def _count_try(self, index: int, verdict: Verdict) -> bool:
         if not all(fault.transient for fault in verdict.faults):
             return False
         self._attempts[index] += 1
         return self._attempts[index] < self._most_attempts
 
-    def unanswered(
+    def note_no_answer(
         self, chunk: Sequence[int], was_open: Iterable[int], error: BaseException
     ) -> bool:
         """Note an attempt that ended in *error*; return whether it may still take effect."""
         self._requests += _was_sent(error)
         self._rate_limited += isinstance(error, RateLimited) and error.sent
-        may_take_effect = not _had_no_effect(error)
+        may_take_effect = _may_take_effect(error)
         if not may_take_effect:
             self.open.difference_update(chunk)
             self.open.update(was_open)
@@ -194,9 +194,12 @@ def _all_text(users: Sequence[object]) -> bool:
 
 
 def _was_sent(error: BaseException) -> bool:
-    """Say whether the request that ended so may have left; a session tells it of cancellations."""
+    """Say whether a request that ended with *error* may have left.
+
+    `Session.send` sets `sent` on every exception that passes, cancellations included.
+    """
     return bool(getattr(error, "sent", not isinstance(error, ClientClosed)))
 
 
-def _had_no_effect(error: BaseException) -> bool:
-    return not _was_sent(error) or (isinstance(error, ApiError) and error.refused)
+def _may_take_effect(error: BaseException) -> bool:
+    return _was_sent(error) and not (isinstance(error, ApiError) and error.refused)

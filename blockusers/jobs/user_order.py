@@ -31,11 +31,11 @@ class Holder(Protocol):
         ...
 
     def granted(self, key: str) -> None:
-        """Hear that it may send this user now."""
+        """Called when no earlier operation holds this user any more, so that it may be sent."""
         ...
 
     def flush(self, key: str) -> None:
-        """Hear that somebody else waits for this user, which it holds."""
+        """Called when somebody else waits for this user, which it holds."""
         ...
 
 
@@ -74,22 +74,22 @@ class UserOrder:
         if not self._lost and self._first.keys().isdisjoint(keys):
             self._first.update(dict.fromkeys(keys, holder))
             return set()
-        return {key for key in keys if self._waits(holder, key)}
+        return {key for key in keys if self._enqueue_one(holder, key)}
 
-    def _waits(self, holder: Holder, key: str) -> bool:
+    def _enqueue_one(self, holder: Holder, key: str) -> bool:
         if key in self._first:
             self._behind.setdefault(key, deque()).append(holder)
             self._first[key].flush(key)
             return True
         self._first[key] = holder
-        return self._is_too_early(holder, key)
+        return self._delay_if_too_early(holder, key)
 
     def is_last(self, holder: Holder, key: str) -> bool:
         """Say whether nobody was enqueued for this user after *holder*."""
         behind = self._behind.get(key)
         return behind[-1] is holder if behind else self._first.get(key) is holder
 
-    def lost(self, operation: Operation, keys: Iterable[str]) -> None:
+    def note_lost(self, operation: Operation, keys: Iterable[str]) -> None:
         """Note that a request has ended just now without an answer, and may still take effect."""
         until = self._clock() + self._late
         for key in keys:
@@ -114,12 +114,12 @@ class UserOrder:
             del self._first[key], self._behind[key]
             return
         holder = self._first[key] = behind.popleft()
-        if not self._is_too_early(holder, key):
+        if not self._delay_if_too_early(holder, key):
             holder.granted(key)
         if behind:
             holder.flush(key)
 
-    def _is_too_early(self, holder: Holder, key: str) -> bool:
+    def _delay_if_too_early(self, holder: Holder, key: str) -> bool:
         """Say whether an opposite operation may still take effect; if so, come back to it."""
         operation, until = self._lost.get(key, (holder.operation, 0.0))
         left = until - self._clock()
@@ -127,7 +127,7 @@ class UserOrder:
             return False
 
         def come_back() -> None:
-            if self._first.get(key) is holder and not self._is_too_early(holder, key):
+            if self._first.get(key) is holder and not self._delay_if_too_early(holder, key):
                 holder.granted(key)
 
         self._call_later(left, come_back)

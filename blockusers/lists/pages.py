@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from blockusers.protocol.wire import Listing
+from blockusers.protocol.wire import LARGEST_BLOCKLIST, Listing
 from blockusers.values.blocklist import BlockedUser, Page
 from blockusers.values.errors import BlocklistChanged, InvalidResponse
 
@@ -21,11 +21,14 @@ Fetch: TypeAlias = Callable[[int | None, str | None, str | None], Awaitable[List
 """Fetches one page, given its size and the cursors *after* and *before*."""
 
 _FRUITLESS_RESTARTS: Final = 5
+"""Restarts in a row that may come no further than a walk before."""
 _RESTARTS: Final = 50
 _SNAPSHOTS: Final = 5
+"""Walks that may be tried for one snapshot."""
 _FRUITLESS_PAGES: Final = 100
-_CAPACITY: Final = 64_000
-_ROWS: Final = 2 * _CAPACITY
+"""Pages in a row that may hold nobody new."""
+_ROWS: Final = 2 * LARGEST_BLOCKLIST
+"""Rows that one walk may have."""
 
 
 @attrs.frozen
@@ -68,9 +71,10 @@ class Paginator:
                         for user in _others(walk.new, yielded):
                             yield user
             except BlocklistChanged:
+                got_further = walk.rows > furthest or not restarts
+                fruitless = 0 if got_further else fruitless + 1
                 restarts += 1
-                fruitless = 0 if walk.rows > furthest else fruitless + 1
-                if fruitless > _FRUITLESS_RESTARTS or restarts > _RESTARTS:
+                if fruitless >= _FRUITLESS_RESTARTS or restarts > _RESTARTS:
                     raise
                 furthest = max(furthest, walk.rows)
                 yielded |= walk.names
@@ -160,7 +164,7 @@ class _Walk:
         self.rows += len(users)
         if self.rows > _ROWS:
             raise _unfinished(
-                f"more than {_ROWS:,} rows came, and a blocklist holds {_CAPACITY:,} users"
+                f"more than {_ROWS:,} rows came, and a blocklist holds {LARGEST_BLOCKLIST:,} users"
             )
         self.new = _enter(users, self.names)
         self.fruitless = 0 if self.new else self.fruitless + 1

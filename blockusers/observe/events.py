@@ -48,7 +48,7 @@ class JobStarted(_Event):
     """A list of users was passed to be blocked or unblocked."""
 
     operation: str
-    """`block` or `unblock`; `list` for requests that read the blocklist."""
+    """`block` or `unblock`."""
 
     def __str__(self) -> str:
         return f"{self.operation}: started"

@@ -146,7 +146,7 @@ _MARGIN: Final = 0.97
 _GAIN: Final = 0.006
 """By how much each request that passes raises the rate."""
 _CALM: Final = 20
-"""After so many without a refusal the gain doubles, and again after every half as many."""
+"""After so many passes in a row the gain begins to grow; it doubles with every half as many."""
 _LARGEST_GAIN: Final = 0.03
 _TOO_MANY: Final = 4
 """So many refusals in a row end the steady mode."""
@@ -228,7 +228,7 @@ class AdaptiveController(Controller):
         if self.rate is not None:
             prompt = idle * self.rate < 1
             self._next_start = max(now, self._next_start) + 1 / self.rate
-        probe_size = self._sizes.larger() if self._calm >= _CALM_FOR_SIZE else None
+        probe_size = self._sizes.begin_trial() if self._calm >= _CALM_FOR_SIZE else None
         return Slot(probe_size or self._sizes.limit, started=now, prompt=prompt)
 
     def _end(self, now: float, slot: Slot) -> None:

@@ -38,7 +38,7 @@ class Queue:
             line.pop(waiter, None)
 
     def pop(self) -> asyncio.Future[Slot]:
-        """Return whose slot the next one is."""
+        """Remove and return the waiter that gets the next slot."""
         self._granted += 1
         lines = [line for line in self._lines if line]
         is_fair = self._granted % _FAIR == 0

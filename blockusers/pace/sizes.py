@@ -31,7 +31,7 @@ class Sizes:
         self._trying: int | None = None
         self._patience = self._until_next_doubt = _PATIENCE
 
-    def larger(self) -> int | None:
+    def begin_trial(self) -> int | None:
         """Return a size above the limit to try with one request; None if there is none."""
         if self._trying is not None or self.limit == LARGEST_REQUEST:
             return None

@@ -149,10 +149,10 @@ class Session:
         raise failure.with_traceback(None)
 
     async def _send(self, request: Request, progress: _Progress) -> Reply:
-        self._ready()
+        self._open_session()
         token = await self._token()
-        session = self._ready()  # it may have been closed meanwhile
-        progress.lacks = "answer"
+        session = self._open_session()  # it may have been closed meanwhile
+        progress.lacks = "answer"  # the worst, until the middleware knows better
         query, secrets = dict(request.query), [token]
         if self._account.app_secret is not None:
             secrets.append(query.setdefault("appsecret_proof", self._proof(token)))
@@ -166,7 +166,7 @@ class Session:
             raise _translate(error, sent=progress.sent, host=self._account.base_url) from None
         return attrs.evolve(reply, body=redact(reply.body, secrets))
 
-    def _ready(self) -> aiohttp.ClientSession:
+    def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             raise ClientClosed("the session is closed, or was never opened")
         return self._session

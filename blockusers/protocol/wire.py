@@ -28,6 +28,8 @@ from blockusers.values.users import Identifiers
 
 _METHODS: Final = {Operation.BLOCK: "POST", Operation.UNBLOCK: "DELETE"}
 # A failed user makes about 300 bytes.
+_SOME_FAILED: Final = 139100
+"""The code beside the lists of a mixed success; if they are empty, everybody is `UNKNOWN`."""
 _REPLY_BYTES: Final = 64 * 1024
 _REPLY_BYTES_A_USER: Final = 4 * 1024
 
@@ -62,7 +64,7 @@ def read_update(reply: Reply, operation: Operation, asked: Identifiers) -> Verdi
     error = answer.get("error")
     if done is None and failed is None:
         raise error_of(reply, error) if error else edge_error(reply, "has no list of users")
-    if error and not done and not failed and code_of(error) != 139100:
+    if error and not done and not failed and code_of(error) != _SOME_FAILED:
         raise error_of(reply, error)
     return Matcher(asked).match(done or (), failed or ())
 

@@ -166,7 +166,7 @@ class Account:
             field, _, why = str(error).partition(": ")
             if field == "access_token" and access_token is not None:
                 raise
-            # Here is nobody who could pass `allow_http`.
+            # The environment cannot set `allow_http`.
             why = why.partition(", or pass")[0]
             raise ValueError(f"WHATSAPP_{field.upper()}: {why}") from None
 

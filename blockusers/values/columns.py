@@ -59,7 +59,10 @@ class Verdicts:
             wa_ids[index] = wa_id
         if verdicts.reasons or self.reasons:
             for at, index in enumerate(indexes):
-                self.reasons[index] = verdicts.reasons.get(at, _NO_REASON)
+                if at in verdicts.reasons:
+                    self.reasons[index] = verdicts.reasons[at]
+                else:
+                    self.reasons.pop(index, None)
 
     def __len__(self) -> int:
         return len(self.statuses)
@@ -69,8 +72,11 @@ class Verdicts:
         return Verdict(self.statuses[index], self.wa_ids[index], user_id, faults)
 
     def __setitem__(self, index: int, verdict: Verdict) -> None:
-        self.statuses[index], self.wa_ids[index], user_id, faults = verdict
-        self.reasons[index] = (user_id, faults)
+        self.statuses[index], self.wa_ids[index], *reason = verdict
+        if any(reason):
+            self.reasons[index] = (verdict.user_id, verdict.faults)
+        else:
+            self.reasons.pop(index, None)
 
 
 _NO_REASON: Final[tuple[None, tuple[Fault, ...]]] = (None, ())
@@ -98,7 +104,7 @@ class Outcomes:
         return iter(self.at(range(len(self))))
 
     def at(self, indexes: Iterable[int]) -> tuple[Outcome, ...]:
-        """Return the outcomes at these indexes."""
+        """Return the outcomes at these indexes, which are kept: only for those that are final."""
         return tuple([self._built.get(index) or self._build(index) for index in indexes])
 
     def _build(self, index: int) -> Outcome:
@@ -121,6 +127,10 @@ def in_columns(outcomes: Iterable[Outcome]) -> Outcomes:
     verdicts = Verdicts(
         [each.status for each in given],
         [each.wa_id for each in given],
-        {index: (each.user_id, each.faults) for index, each in enumerate(given)},
+        {
+            index: (each.user_id, each.faults)
+            for index, each in enumerate(given)
+            if each.user_id or each.faults
+        },
     )
     return Outcomes([each.input for each in given], verdicts, built=dict(enumerate(given)))

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 
 class Reaction(enum.Enum):
-    """What a caller does about an error: one for each class of `ApiError`."""
+    """What a caller does about an error: `ERROR_OF` maps each to a class of error."""
 
     FIX_TOKEN = enum.auto()
     GET_PERMISSION = enum.auto()

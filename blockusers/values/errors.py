@@ -124,8 +124,9 @@ class ApiError(BlockUsersError):
             f"HTTP {self.status}" if self.code is None and self.status else "",
             f"trace {self.trace_id}" if self.trace_id else "",
         ]
-        in_brackets = f"({', '.join(filter(None, numbers))})".replace("()", "")
-        return mask_all(" ".join(filter(None, (": ".join(filter(None, said)), in_brackets))))
+        in_brackets = ", ".join(filter(None, numbers))
+        texts = (": ".join(filter(None, said)), f"({in_brackets})" if in_brackets else "")
+        return mask_all(" ".join(filter(None, texts)))
 
 
 class AuthenticationError(ApiError):

@@ -139,7 +139,7 @@ class Reader:
     """Reads users whose numbers have their country code."""
 
     at_once: int = 1000
-    """So many are read in a time that nobody notices."""
+    """Users read before other tasks get a turn."""
 
     def read(self, user: object) -> Identifier:
         """Read one user; see the function `read`."""

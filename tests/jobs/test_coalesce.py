@@ -481,7 +481,7 @@ async def test_cancelled_in_flight() -> None:
     task.cancel()
     answer.set()
     await asyncio.gather(task, return_exceptions=True)
-    await single.ended(within=5.0)
+    await single.wait_ended(within=5.0)
 
     assert server.blocked == {ANN}
 
@@ -495,7 +495,7 @@ async def test_answered() -> None:
     single = coalescer(server)
     tasks = [asyncio.create_task(single.call(BLOCK, name)) for name in numbers(3)]
     await asyncio.sleep(0)
-    await single.answered(within=5.0)
+    await single.wait_answered(within=5.0)
 
     assert [task.result().ok for task in tasks] == [True] * 3
 
@@ -512,10 +512,10 @@ async def test_abort() -> None:
     before = asyncio.all_tasks()
     tasks = await soon(single.call(BLOCK, number(1)))
     tasks += await soon(single.call(BLOCK, number(2)))
-    await single.answered(within=0.01)
+    await single.wait_answered(within=0.01)
     single.abort(ClientClosed("closed"))
     results = await asyncio.gather(*tasks, return_exceptions=True)
-    await single.ended(within=5.0)
+    await single.wait_ended(within=5.0)
 
     assert [type(result) for result in results] == [ClientClosed] * 2
     assert asyncio.all_tasks() == before

@@ -243,7 +243,7 @@ async def play(actions: list[Action | Close], script: list[tuple[str, int]]) -> 
         for task in tasks:
             with suppress(asyncio.CancelledError):
                 await task
-        await single.ended(within=5)
+        await single.wait_ended(within=5)
         while clock.calls:
             await asyncio.sleep(0)
     flowing.cancel()

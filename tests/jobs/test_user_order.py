@@ -72,7 +72,7 @@ def test_opposite_after_no_answer(order: UserOrder, clock: Clock) -> None:
     first, waiting, new = Job(BLOCK), Job(UNBLOCK), Job(UNBLOCK)
     order.enqueue(first, ["a", "b"])
     order.enqueue(waiting, ["a"])
-    order.lost(BLOCK, ["a", "b"])
+    order.note_lost(BLOCK, ["a", "b"])
     order.release(first, ["a", "b"])
     assert order.enqueue(new, ["b", "c"]) == {"b"}
 
@@ -87,7 +87,7 @@ def test_same_after_no_answer(order: UserOrder) -> None:
     first, again = Job(BLOCK), Job(BLOCK)
     order.enqueue(first, ["a"])
     order.enqueue(again, ["a"])
-    order.lost(BLOCK, ["a"])
+    order.note_lost(BLOCK, ["a"])
     order.release(first, ["a"])
 
     assert again.granted_keys == ["a"]
@@ -98,7 +98,7 @@ def test_leaving_while_too_early(order: UserOrder, clock: Clock) -> None:
     first, gone, last = Job(BLOCK), Job(UNBLOCK), Job(UNBLOCK)
     for job in (first, gone, last):
         order.enqueue(job, ["a"])
-    order.lost(BLOCK, ["a"])
+    order.note_lost(BLOCK, ["a"])
     order.release(first, ["a"])
     order.release(gone, ["a"])
     clock.advance(30.0)
@@ -110,7 +110,7 @@ def test_late_effect_is_forgotten(order: UserOrder, clock: Clock) -> None:
     """Once its time is over, a request without an answer holds nobody up."""
     first = Job(BLOCK)
     order.enqueue(first, ["a", "b"])
-    order.lost(BLOCK, ["a", "b"])
+    order.note_lost(BLOCK, ["a", "b"])
     order.release(first, ["a", "b"])
     clock.advance(31.0)
 
@@ -121,7 +121,7 @@ def test_a_lost_attempt_is_remembered(order: UserOrder, clock: Clock) -> None:
     """A request without an answer may take effect late, though a later one was answered."""
     first, opposite = Job(BLOCK), Job(UNBLOCK)
     order.enqueue(first, ["a"])
-    order.lost(BLOCK, ["a"])
+    order.note_lost(BLOCK, ["a"])
     clock.advance(20.0)  # in which the same was sent again, and answered
     order.release(first, ["a"])
     assert order.enqueue(opposite, ["a"]) == {"a"}
@@ -136,9 +136,9 @@ def test_the_last_lost_attempt_counts(order: UserOrder, clock: Clock) -> None:
     """Of several requests without an answer, the last is waited for."""
     first, opposite = Job(BLOCK), Job(UNBLOCK)
     order.enqueue(first, ["a"])
-    order.lost(BLOCK, ["a"])
+    order.note_lost(BLOCK, ["a"])
     clock.advance(20.0)
-    order.lost(BLOCK, ["a"])
+    order.note_lost(BLOCK, ["a"])
     order.release(first, ["a"])
     order.enqueue(opposite, ["a"])
 
@@ -153,7 +153,7 @@ async def test_real_time() -> None:
     order, first, opposite = UserOrder(0.01), Job(BLOCK), Job(UNBLOCK)
     order.enqueue(first, ["a"])
     order.enqueue(opposite, ["a"])
-    order.lost(BLOCK, ["a"])
+    order.note_lost(BLOCK, ["a"])
     order.release(first, ["a"])
     assert opposite.granted_keys == []
     await asyncio.sleep(0.05)
