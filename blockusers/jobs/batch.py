@@ -132,7 +132,8 @@ class _Job:
         self._backing_off = False
         self._users_needed = asyncio.Event()
         self._one_waits = asyncio.Lock()
-        self._workers: set[asyncio.Task[None]] = set()
+        self._workers = 0
+        self._group: asyncio.TaskGroup
         # All that end at once if the job ends early, and those of them that finish first, for
         # they have a request on the wire, or outcomes of one to report.
         self._tasks: set[asyncio.Task[None]] = set()
@@ -182,11 +183,10 @@ class _Job:
                 reading.cancel()
             self._outbox.close()
 
-    def _start(self, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    def _start(self, work: Callable[[], Awaitable[None]]) -> None:
         task = self._group.create_task(self._guard(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
 
     async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do *work*; what goes wrong in it ends the job."""
@@ -275,13 +275,17 @@ class _Job:
         """Wake the reader, and begin the pause before a retry if it is due."""
         if not self._source.at_end:
             self._users_needed.set()
-        if not self._state.to_retry or self._backing_off:
-            return
         may_have_stalled = self._source.at_end or not self._source.is_plain
-        is_idle = may_have_stalled and not self._chunks_in_flight
-        if is_idle or self._outbox.is_retry_wanted or self._outbox.is_retry_full:
+        if self._may_retry(source_stalls=may_have_stalled) and not self._backing_off:
             self._backing_off = True
             self._start(self._back_off)
+
+    def _may_retry(self, *, source_stalls: bool) -> bool:
+        """Say whether those who failed for a transient reason need not wait for more of them."""
+        is_idle = source_stalls and not self._chunks_in_flight
+        outbox = self._outbox
+        may_go = is_idle or outbox.is_retry_wanted or outbox.is_retry_full
+        return may_go and bool(self._state.to_retry)
 
     async def _back_off(self) -> None:
         """Wait before those are sent again who failed for a transient reason.
@@ -291,8 +295,7 @@ class _Job:
         drawn_before = self._outbox.drawn
         await self._settings.retry.pause(self._retries + 1)
         has_stalled = self._source.at_end or self._outbox.drawn == drawn_before
-        is_idle = has_stalled and not self._chunks_in_flight
-        if is_idle or self._outbox.is_retry_wanted or self._outbox.is_retry_full:
+        if self._may_retry(source_stalls=has_stalled):
             self._retries += 1
             self._outbox.retry()
         self._backing_off = False
@@ -314,8 +317,9 @@ class _Job:
     def _start_worker(self) -> None:
         """Start another worker, if there may be work for it and the pace has room."""
         there_is_more = self._outbox.is_ready or not self._source.at_end
-        if there_is_more and len(self._workers) < self._settings.pace.max_in_flight:
-            self._workers.add(self._start(self._work))
+        if there_is_more and self._workers < self._settings.pace.max_in_flight:
+            self._workers += 1
+            self._start(self._work)
 
     async def _send_with_retries(self, chunk: list[int], queue: deque[int]) -> None:
         async def attempt(slot: Slot) -> None:

@@ -2,6 +2,14 @@
 
 A request is formed when the pace grants a slot, from all calls that are waiting by then.  So an
 idle client sends at once, and under a rate limit requests grow instead of queueing.
+
+All calls for one user and one operation are one *entry*, in one of these states:
+
+| state | it waits for | next |
+| --- | --- | --- |
+| queued | an earlier operation on the same user | ready, or superseded by an opposite call |
+| ready | a slot, for which one request of its operation waits | sent, or superseded likewise |
+| sent | the answer; attempts and the waits between them included | answered |
 """
 
 from __future__ import annotations
