@@ -12,6 +12,7 @@ https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/payload-example
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -26,6 +27,7 @@ from blockusers import Account, BlockUsersError, Client
 
 LOG = logging.getLogger("bot")
 CLIENT = web.AppKey("client", Client)
+TASKS: set[asyncio.Task[None]] = set()  # asyncio itself keeps no reference to them
 
 
 async def open_client(app: web.Application) -> AsyncIterator[None]:
@@ -53,13 +55,15 @@ def messages(payload: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 async def on_webhook(request: web.Request) -> web.Response:
-    """Block the senders of spam; whatever happens to that, Meta gets its 200."""
+    """Block the senders of spam; Meta gets its 200 at once, or it would send the message again."""
     body = await request.read()
     if not is_from_meta(body, request.headers.get("X-Hub-Signature-256", "")):
         raise web.HTTPUnauthorized
     for sender, text in messages(json.loads(body)):
         if "free money" in text.lower():
-            await block(request.app[CLIENT], sender)
+            task = asyncio.create_task(block(request.app[CLIENT], sender))
+            TASKS.add(task)
+            task.add_done_callback(TASKS.discard)
     return web.Response()
 
 
