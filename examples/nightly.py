@@ -36,6 +36,8 @@ async def block_all(numbers: list[str]) -> tuple[list[str], bool]:
 def main() -> int:
     """Work off the list in the file that the argument names; return the exit code."""
     logging.basicConfig(level="INFO", format="%(asctime)s %(name)s: %(message)s")
+    if len(sys.argv) != 2:
+        sys.exit("usage: python nightly.py FILE")
     path = Path(sys.argv[1])
     numbers = [line for line in path.read_text().splitlines() if line.strip()]
     left, ended = asyncio.run(block_all(numbers))

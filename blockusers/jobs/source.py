@@ -83,7 +83,9 @@ class Source:
 
 def _iterate(users: Users) -> Iterator[User] | AsyncIterator[User]:
     if isinstance(users, str):
-        raise TypeError("users: a str is one person; for one person use block_one or unblock_one")
+        raise TypeError(
+            "users: a str is one person; pass a list of one, or call block_one or unblock_one"
+        )
     if isinstance(users, Report):
         raise TypeError(
             "users: a report is no list of users; pass a part of it, such as report.succeeded,"

@@ -199,7 +199,7 @@ async def test_the_least_that_python_iterates_over(users: Any) -> None:
 @pytest.mark.parametrize(
     ("users", "message"),
     [
-        ("+16505551234", "users: a str is one person; for one person use block_one"),
+        ("+16505551234", "users: a str is one person; pass a list of one, or call block_one"),
         ("", "users: a str is one person"),
         (b"+16505551234", "users: bytes are no list of users; decode them"),
         (bytearray(b"1"), "users: bytes are no list of users"),
