@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -38,6 +38,19 @@ class Stalling:
             yield user
         self.has_stalled.set()
         await self.goes_on.wait()
+
+
+def taking(most: Callable[[], int]) -> FixedPace:
+    """Return a pace whose requests, one at a time, may name so many users."""
+
+    class Small(FixedPace):
+        @asynccontextmanager
+        async def slot(self, *arguments: Any, **more: Any) -> AsyncIterator[Any]:
+            async with super().slot(*arguments, **more) as slot:
+                slot.max_users = most()
+                yield slot
+
+    return Small(1)
 
 
 class Setting:
@@ -109,15 +122,7 @@ async def test_failed_for_a_transient_reason() -> None:
 
 async def test_put_back_for_a_smaller_slot() -> None:
     """Who was put back because the slot took fewer users is sent in the next."""
-
-    class Small(FixedPace):
-        @asynccontextmanager
-        async def slot(self, *arguments: Any, **more: Any) -> AsyncIterator[Any]:
-            async with super().slot(*arguments, **more) as slot:
-                slot.max_users = 2
-                yield slot
-
-    setting = Setting(Server(), pace=Small(1), chunk_size=3)
+    setting = Setting(Server(), pace=taking(lambda: 2), chunk_size=3)
     async with setting.stalled(numbers(3)):
         assert (await setting.single.call(UNBLOCK, number(2))).ok
 
@@ -126,15 +131,7 @@ async def test_put_back_for_a_smaller_slot() -> None:
 
 async def test_cut_off_by_a_smaller_slot() -> None:
     """Who was in a full chunk, of which the request took fewer, does not wait for another one."""
-
-    class Small(FixedPace):
-        @asynccontextmanager
-        async def slot(self, *arguments: Any, **more: Any) -> AsyncIterator[Any]:
-            async with super().slot(*arguments, **more) as slot:
-                slot.max_users = 2
-                yield slot
-
-    setting = Setting(Server(), pace=Small(1), chunk_size=5)
+    setting = Setting(Server(), pace=taking(lambda: 2), chunk_size=5)
     async with setting.stalled(numbers(5)):
         while len(setting.server.blocked) < 5:
             await asyncio.sleep(0)
@@ -144,16 +141,8 @@ async def test_cut_off_by_a_smaller_slot() -> None:
 
 async def test_cut_off_when_sent_again() -> None:
     """Who was cut off a chunk that was sent again follows in the next."""
-
-    class Shrinking(FixedPace):
-        @asynccontextmanager
-        async def slot(self, *arguments: Any, **more: Any) -> AsyncIterator[Any]:
-            async with super().slot(*arguments, **more) as slot:
-                slot.max_users = 2 if server.asked else 1000
-                yield slot
-
     server = Server(lambda count, keys: dict.fromkeys(keys, FLAKY) if count == 1 else None)
-    setting = Setting(server, pace=Shrinking(1), chunk_size=5)
+    setting = Setting(server, pace=taking(lambda: 2 if server.asked else 1000), chunk_size=5)
     async with setting.stalled(numbers(5)):
         while len(server.blocked) < 5:
             await asyncio.sleep(0)
