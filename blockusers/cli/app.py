@@ -20,7 +20,7 @@ import blockusers
 from blockusers.cli import help_texts, process
 from blockusers.cli.account import blocklist_of, open_account
 from blockusers.cli.checking import check_entry, find_blocked, in_words, totals_of
-from blockusers.cli.demo import Tour
+from blockusers.cli.demo import Demo
 from blockusers.cli.input_files import Reading
 from blockusers.cli.job import Ending, Job, Sources, filter_done, reader_of
 from blockusers.cli.journal import Journal, open_journal
@@ -335,8 +335,10 @@ def demo(
     seed: Annotated[int, typer.Option(help="Another seed, another list.")] = 1,
     debug: Debug = False,
 ) -> None:
-    """Take the tour."""
+    """Show what it does."""
     console = Console(highlight=False, emoji=False)
     with error_boundary(debug=debug):
-        balanced = process.run(Tour(Screen(console), users=users, seed=seed).run())
-        raise typer.Exit(process.ALL_DONE if balanced else process.SOME_NOT)
+        # Lines of progress would only be in the way of what is explained.
+        screen = Screen(console, quiet=not console.is_interactive)
+        correct = process.run(Demo(screen, users, seed).run())
+        raise typer.Exit(process.ALL_DONE if correct else process.SOME_NOT)

@@ -1,11 +1,13 @@
-"""The sandbox as a program, and the tour."""
+"""The sandbox as a program, and the demo."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 import urllib.request
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from blockusers.cli import sample_data
+from blockusers.cli import demo, sample_data
 from blockusers.cli.sample_data import MISTAKES, make_sample
 from blockusers.sandbox import MAGIC, Sandbox
 from blockusers.values import users as identifiers
@@ -87,51 +89,69 @@ def test_says_that_a_port_is_taken(bare: Any, sandbox: Sandbox) -> None:
     assert f"cannot listen at 127.0.0.1:{port}: " in ran.stderr
 
 
-# The tour.
+# The demo.
 
 
-def test_the_tour_shows_everything(bare: Any) -> None:
-    """It fails some, meets the rate limit, and everybody is accounted for."""
+def test_the_demo_shows_everything(bare: Any) -> None:
+    """It fails some, meets the rate limit, and every user is accounted for."""
     ran = bare("demo", "--users", "1600")
 
     assert ran.code == 0
-    assert "1,690 inputs = 32 repeats + 1,658 users" in ran.stdout
-    assert ran.stdout.count("✓") == 5
+    assert "1,686 lines = 32 repeats + 1,654 users" in ran.stdout
+    assert ran.stdout.count("✓") == 4
     assert "✗" not in ran.stdout
-    for word in ("131047", "131021", "139103", "rate limit", "snapshot", "unblock"):
+    assert "2 more for 6 users that failed" in ran.stdout
+    for word in ("BSUID", "131047 x 24", "131021 x 1", "input x 7", "139103", "rate limit"):
         assert word in ran.stdout
     assert "\x1b" not in ran.stdout
     assert all(len(line) <= 80 for line in ran.stdout.splitlines())
-    assert not re.search(r"\+?\d{11}", ran.stdout.replace("127.0.0.1", ""))
+    assert not re.search(r"\+?\d{12}", ran.stdout)
 
 
-def test_the_tour_does_not_gloss_over_a_fault(bare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Were somebody lost, it would say so and fail."""
+def test_the_demo_fits_a_terminal(real_terminal: Any) -> None:
+    """Of 80x24, together with the line that started it and the prompt after it."""
+    shown = real_terminal("demo", "--users", "500").stdout
+    rows = shown.count("\n") - shown.count("\x1b[1A")  # a bar moves up to draw itself again
+
+    assert rows <= 22
+    assert "blockusers check" in shown
+
+
+@pytest.mark.parametrize(("which", "shown"), [(None, "/x/blockusers"), ("/bin/b", "blockusers")])
+def test_the_demos_commands_can_be_copied(
+    monkeypatch: pytest.MonkeyPatch, which: str | None, shown: str
+) -> None:
+    """Also where the program is not on the path, but was started by its own."""
+    monkeypatch.setattr(sys, "argv", ["/x/blockusers"])
+    monkeypatch.setattr(shutil, "which", lambda _: which)
+
+    assert shown == demo._program()
+
+
+def test_the_demo_shows_what_is_wrong(bare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were a user lost, it would say so and fail."""
     monkeypatch.setattr(Sandbox, "blocklist", lambda _: frozenset({"16505550001"}))
     ran = bare("demo", "--users", "100")
 
     assert ran.code == 1
-    assert "✗ the sandbox's own list has the same" in ran.stdout
+    assert "✗ the sandbox has the same" in ran.stdout
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_tours_list_is_what_it_claims(seed: int) -> None:
+def test_sample_data_is_what_it_claims(seed: int) -> None:
     """So many distinct users, no accidental magic, the same for the same seed."""
     made = make_sample(1000, seed, OWN)
-    keys = set[str]()
-    for user in made.inputs:
-        if user not in MISTAKES:
-            keys.add(identifiers.read(user).key)
+    keys = {identifiers.read(user).key for user in made.inputs if user not in MISTAKES}
 
     assert len(keys) + len(MISTAKES) == made.distinct
     assert len(made.inputs) - made.distinct == 20
-    assert sum(key[-6:] in MAGIC and "." not in key for key in keys) == 32
+    assert sum(key[-6:] in MAGIC and "." not in key for key in keys) == 30
     assert made.transient <= keys
     assert make_sample(1000, seed, OWN) == made
     assert make_sample(1000, seed + 1, OWN) != made
 
 
-def test_the_tours_numbers_are_not_magic_by_accident(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sample_numbers_are_not_magic_by_accident(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that would be is drawn again."""
     digits = next(
         user for user in make_sample(100, 1, OWN).inputs if re.fullmatch(r"49\d{11}", user)
@@ -143,7 +163,7 @@ def test_the_tours_numbers_are_not_magic_by_accident(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_the_tours_mistakes_are_some(mistake: str) -> None:
+def test_sample_mistakes_are_mistakes(mistake: str) -> None:
     """None of them is a user."""
     with pytest.raises(ValueError, match=r"."):
         identifiers.read(mistake)
