@@ -39,6 +39,7 @@ from blockusers.cli.options import (
     Users,
 )
 from blockusers.cli.process import describe, emit, error_boundary
+from blockusers.cli.sample_data import make_sample
 from blockusers.cli.sandbox_server import serve
 from blockusers.cli.screen import Meter, Screen
 from blockusers.cli.summary import as_json as to_json
@@ -340,5 +341,5 @@ def demo(
     with error_boundary(debug=debug):
         # Lines of progress would only be in the way of what is explained.
         screen = Screen(console, quiet=not console.is_interactive)
-        correct = process.run(Demo(screen, users, seed).run())
+        correct = process.run(Demo(screen, make_sample(users, seed)).run())
         raise typer.Exit(process.ALL_DONE if correct else process.SOME_NOT)

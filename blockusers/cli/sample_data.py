@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from blockusers.sandbox import MAGIC
+from blockusers.sandbox import MAGIC, Rules
 
 # Mobile numbers of many countries: N is a digit from 2 to 9, # any digit.
 _PATTERNS: Final = (
@@ -50,13 +50,12 @@ class Sample:
     """Numbers that fail at first and succeed when they are sent again, in digits."""
 
 
-def make_sample(users: int, seed: int, own_number: str) -> Sample:
+def make_sample(users: int, seed: int) -> Sample:
     """Make up a list.
 
     Args:
         users: How many ordinary numbers it has.
         seed: The same seed makes the same list.
-        own_number: The business's own number, which is among the others.
     """
     chance = random.Random(seed)  # noqa: S311  # a list to look at, no secret
     phones = _phones(chance, users)
@@ -65,7 +64,7 @@ def make_sample(users: int, seed: int, own_number: str) -> Sample:
         code: [f"+1 6{area} 555 {code}" for area in chance.sample(range(20, 100), number)]
         for code, number in _MAGIC.items()
     }
-    distinct = [*phones, *bsuids, own_number, *chain(*failing.values())]
+    distinct = [*phones, *bsuids, Rules().own_number, *chain(*failing.values())]
     repeated = chance.sample(phones, users // 50)
     inputs = [_spell(chance, one) for one in [*distinct, *repeated]] + [*MISTAKES]
     chance.shuffle(inputs)
