@@ -23,7 +23,6 @@ from blockusers.sandbox.blocklist import Blocklist
 from blockusers.sandbox.endpoint import Call, Endpoint
 from blockusers.sandbox.exchange import Exchange
 from blockusers.sandbox.glitches import Glitch
-from blockusers.sandbox.help import help_text
 from blockusers.sandbox.records import RecordedRequest, ScheduledGlitch
 from blockusers.sandbox.rules import Rules
 from blockusers.sandbox.users import key_of
@@ -231,8 +230,6 @@ class Sandbox:
         await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        if request.method == "GET" and request.path == "/":
-            return web.Response(text=help_text(self.rules, self.url))
         recorded, glitch = self._record(request)
         body = b"" if glitch else await request.read()
         call = Call(request.method, request.path, request.query, request.headers, body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 
 from blockusers.cli import demo, sample_data
 from blockusers.cli.sample_data import MISTAKES, make_sample
-from blockusers.sandbox import MAGIC, Sandbox
+from blockusers.sandbox import MAGIC, SANDBOX_TOKEN, Sandbox
 from blockusers.values import users as identifiers
 
 
@@ -28,15 +30,17 @@ def free_port() -> int:
 
 
 def call_and_interrupt(port: int, number: int, answers: list[Any]) -> threading.Thread:
-    """Ask the sandbox on *port* for its list once it is there, then end this process's command."""
+    """Ask the sandbox on *port* something once it is there, then end this process's command."""
     url = f"http://127.0.0.1:{port}/"
     before = signal.getsignal(number)
 
     def work() -> None:
         while not answers:
             try:
-                with urllib.request.urlopen(url) as answer:
-                    answers.append(answer.read().decode())
+                urllib.request.urlopen(url)
+            except urllib.error.HTTPError as answer:
+                answers.append(json.load(answer))
+                answer.close()
             except OSError:
                 time.sleep(0.01)
         # It listens a moment before it handles signals.
@@ -52,7 +56,7 @@ def call_and_interrupt(port: int, number: int, answers: list[Any]) -> threading.
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serves_a_sandbox_until_interrupted(bare: Any, number: int) -> None:
     """It says all that is needed to use it, and to stop it is no failure."""
-    answers, port = list[str](), free_port()
+    answers, port = list[Any](), free_port()
     thread = call_and_interrupt(port, number, answers)
     ran = bare("sandbox", "--port", port)
     thread.join()
@@ -60,22 +64,23 @@ def test_serves_a_sandbox_until_interrupted(bare: Any, number: int) -> None:
     exports = dict(re.findall(r"^export (\w+)=(\S+)$", ran.stdout, re.MULTILINE))
     assert ran.code == 0
     assert exports["WHATSAPP_BASE_URL"] == f"http://127.0.0.1:{port}"
-    assert exports["WHATSAPP_ACCESS_TOKEN"] in answers[0]
+    assert exports["WHATSAPP_ACCESS_TOKEN"] == SANDBOX_TOKEN
+    assert answers[0]["error"]["code"] == 2500
     assert f"curl -X POST 'http://127.0.0.1:{port}/v25.0/106540352242922/block_users'" in ran.stdout
-    assert "stopped after 0 requests" in ran.stderr
+    assert "stopped after 1 request" in ran.stderr
     for ending in MAGIC:
         assert ending in ran.stdout
 
 
 def test_a_sandbox_keeps_the_rules_it_is_given(bare: Any) -> None:
     """The window is a switch."""
-    answers, port = list[str](), free_port()
+    answers, port = list[Any](), free_port()
     thread = call_and_interrupt(port, signal.SIGINT, answers)
     ran = bare("sandbox", "--port", port, "--window", "--rate", 5, "--burst", 2)
     thread.join()
 
     assert "--no-window lifts" in ran.stdout
-    assert "24 hours" in answers[0]
+    assert "24 hours" in ran.stdout
 
 
 def test_says_that_a_port_is_taken(bare: Any, sandbox: Sandbox) -> None:
