@@ -1,18 +1,20 @@
-"""What a person sees on stderr: messages, tables, and how far a job is."""
+"""Writes to stderr: messages, tables, and how far a job is."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
 import attrs
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from blockusers.cli.process import printable, to_nowhere
@@ -41,12 +43,14 @@ class Talk(Console):
 
 @attrs.define
 class Meter:
-    """Counts what became final in a job, and knows what the job is waiting for."""
+    """Counts the outcomes of a job, and tells what it waits for: in a bar, or in lines."""
 
     total: int = 0
-    """How many users there are."""
+    """How many users there are; 0 if that is unknown, as for a listing."""
     _explain: Callable[[Exception], str] = str
     _clock: Callable[[], float] = time.monotonic
+    _say: Callable[[str], object] | None = None
+    """Says a line from time to time; None where the meter is shown as a bar, or not at all."""
     settled: int = attrs.field(default=0, init=False)
     failed: int = attrs.field(default=0, init=False)
     _pace: Pace | None = attrs.field(default=None, init=False)
@@ -54,10 +58,12 @@ class Meter:
     """When how many were settled; the first is of the beginning of the time that counts."""
     _waits: tuple[str, float] | None = attrs.field(default=None, init=False)
     """Why requests are sent again, and when."""
+    _said: float = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Start the clock."""
-        self._samples = deque([(self._clock(), 0)])
+        self._said = self._clock()
+        self._samples = deque([(self._said, 0)])
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
         """Count *outcomes*."""
@@ -65,6 +71,7 @@ class Meter:
         self.settled += len(outcomes) - counts[Status.REMAINING]
         self.failed += counts[Status.FAILED]
         self._samples.append((self._clock(), self.settled))
+        self._say_it()
 
     def watch(self, pace: Pace) -> None:
         """Tell from now on what *pace* is doing, too."""
@@ -73,25 +80,23 @@ class Meter:
     def observe(self, event: Event) -> None:
         """Take note of requests that get no answer, and of the first that does."""
         match event:
-            case Retrying(error=Exception() as error) if not isinstance(error, RateLimited):
-                self._waits = (self._explain(error), self._clock() + event.wait)
+            case Retrying(error=Exception() as error):
+                if not isinstance(error, RateLimited):
+                    self._waits = (self._explain(error), self._clock() + event.wait)
+                self._say_it()
             case RequestEnded(error=None):
                 self._waits = None
 
-    def seconds_left(self) -> float | None:
-        """Return how long it will take at the present speed; None if nothing moves."""
+    def time_left(self) -> str:
+        """Return how long it will take at the present speed; nobody knows if nothing moves."""
         now = self._clock()
         while len(self._samples) > 1 and self._samples[1][0] <= now - _SPEED_OVER:
             self._samples.popleft()
         began, settled = self._samples[0]
         if self.settled == settled:
-            return None
-        return (self.total - self.settled) * (now - began) / (self.settled - settled)
-
-    def time_left(self) -> str:
-        """Return the same to read."""
-        seconds = self.seconds_left()
-        return "-:--:-- left" if seconds is None else f"{timedelta(seconds=round(seconds))} left"
+            return "-:--:-- left"
+        seconds = (self.total - self.settled) * (now - began) / (self.settled - settled)
+        return f"{timedelta(seconds=round(seconds))} left"
 
     def status(self) -> str:
         """Say what the job is waiting for, or how fast it may send."""
@@ -104,73 +109,23 @@ class Meter:
             return f"{why}; next try in {left} s" if left > 0 else f"{why}; trying again"
         return f"{state.rate:.3g} requests/s" if state and state.rate else ""
 
+    def _counts(self) -> str:
+        return f"{self.settled:,} of {self.total:,} ({self.failed:,} failed), {self.time_left()}"
 
-@attrs.define
-class _Lines(Meter):
-    """Tells how far the job is with a line from time to time."""
+    def _say_it(self) -> None:
+        if self._say and self._clock() - self._said >= _SECONDS_BETWEEN_LINES:
+            self._said = self._clock()
+            self._say(
+                ", ".join(filter(None, (self._counts() if self.total else "", self.status())))
+            )
 
-    _say: Callable[[str], None] = attrs.field(alias="say", kw_only=True)
-    _said: float = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Start the clock."""
-        super().__attrs_post_init__()
-        self._said = self._clock()
-
-    def add(self, outcomes: Sequence[Outcome]) -> None:
-        """Count *outcomes*, and tell if it is time again."""
-        super().add(outcomes)
-        self._tell()
-
-    def observe(self, event: Event) -> None:
-        """Take note of *event*, and tell if it is time again."""
-        super().observe(event)
-        if isinstance(event, Retrying):
-            self._tell()
-
-    def _tell(self) -> None:
-        if self._clock() - self._said < _SECONDS_BETWEEN_LINES:
-            return
-        self._said = self._clock()
-        # A listing does not know how many there are.
-        counts = f"{self.settled:,} of {self.total:,} ({self.failed:,} failed), {self.time_left()}"
-        self._say(", ".join(filter(None, (counts if self.total else "", self.status()))))
-
-
-class _Told(ProgressColumn):
-    """A column that asks for its text whenever it is drawn."""
-
-    def __init__(self, text: Callable[[], str]) -> None:
-        self._text = text
-        super().__init__()
-
-    def render(self, task: Task) -> Text:  # noqa: ARG002
-        """Ask."""
-        return Text(self._text(), no_wrap=True)
-
-
-class _Bar(Progress):
-    """A bar that moves, and below it what the job is waiting for."""
-
-    def __init__(self, meter: Meter, console: Console) -> None:
-        self._meter = meter
-        super().__init__(
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            _Told(lambda: f"{meter.failed:,} failed"),
-            _Told(meter.time_left),
-            console=console,
-            expand=True,
-            transient=True,
-        )
-        self.add_task("", total=meter.total)
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        """Ask the meter at the moment of drawing, for nothing may move for a while."""
-        for task in self.tasks:
-            task.completed = self._meter.settled
-        yield self.make_tasks_table(self.tasks)
-        yield Text(printable(self._meter.status()), "dim", no_wrap=True, overflow="ellipsis")
+    def __rich__(self) -> RenderableType:
+        """Draw a bar, and below it what the job is waiting for."""
+        bar = Table.grid(padding=(0, 1), expand=True)
+        bar.add_column(ratio=1)
+        bar.add_row(ProgressBar(self.total, self.settled), Text(self._counts(), no_wrap=True))
+        status = Text(printable(self.status()), "dim", no_wrap=True, overflow="ellipsis")
+        return Group(bar, status)
 
 
 @attrs.frozen
@@ -216,11 +171,9 @@ class Screen:
             total: How many users there are; 0 where that is unknown, as in a listing.
             explain: Says in a line why a request will be sent again.
         """
-        if self.quiet:
-            yield Meter(total, explain)
-        elif total and self.console.is_interactive:
+        if total and self.console.is_interactive and not self.quiet:
             meter = Meter(total, explain)
-            with _Bar(meter, self.console):
+            with Live(meter, console=self.console, transient=True, refresh_per_second=10):
                 yield meter
         else:
-            yield _Lines(total, explain, say=self.say)
+            yield Meter(total, explain, say=None if self.quiet else self.say)

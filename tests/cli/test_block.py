@@ -167,7 +167,7 @@ def test_shows_a_bar_on_a_terminal(command: Any) -> None:
     """With control codes there, and nowhere else."""
     on_terminal = command("block", ANN, "+1650555131047", FORCE_COLOR="1", TERM="xterm").stderr
 
-    assert "2/2" in on_terminal
+    assert "2 of 2" in on_terminal
     assert "1 failed" in on_terminal
     assert "\x1b[" in on_terminal
     assert "\x1b" not in command("block", ANN).stderr
