@@ -22,7 +22,7 @@ from blockusers.cli.account import blocklist_of, open_account
 from blockusers.cli.checking import check_entry, find_blocked, in_words, totals_of
 from blockusers.cli.demo import Demo
 from blockusers.cli.input_files import Reading
-from blockusers.cli.job import Ending, Job, Sources, filter_done, reader_of
+from blockusers.cli.job import Record, Result, Sources, filter_done, reader_of, run_job
 from blockusers.cli.journal import Journal, open_journal
 from blockusers.cli.options import (
     AsJson,
@@ -33,7 +33,6 @@ from blockusers.cli.options import (
     Quiet,
     Region,
     Sandbox,
-    SyncOutput,
     Token,
     TokenFile,
     Users,
@@ -127,9 +126,10 @@ def _job_command(operation: Operation) -> Callable[..., None]:
             reading = _read(sources, screen)
             inputs = filter_done(reading, reader, journal.done(operation) if journal else ())
             screen.complain(inputs.complaints)
-            with screen.meter(inputs.distinct, describe) as meter:
-                ending = Job(operation, inputs, meter, journal, region).run(account)
-            _conclude(ending, screen, journal, as_json=as_json)
+            with screen.meter(len(inputs.users), describe) as meter:
+                record = Record(operation, meter, journal)
+                result = run_job(account, inputs, record, region=region)
+            _conclude(result, screen, journal, as_json=as_json)
 
     return command
 
@@ -155,12 +155,12 @@ def _read(sources: Sources, screen: Screen) -> Reading:
     return reading
 
 
-def _conclude(ending: Ending, screen: Screen, journal: Journal | None, *, as_json: bool) -> None:
+def _conclude(result: Result, screen: Screen, journal: Journal | None, *, as_json: bool) -> None:
     if as_json:
         with contextlib.suppress(BrokenPipeError):
-            emit(json.dumps(to_json(ending)))
-    sum_up(ending, screen, journal)
-    raise typer.Exit(ending.exit_code)
+            emit(json.dumps(to_json(result)))
+    sum_up(result, screen, journal)
+    raise typer.Exit(result.exit_code)
 
 
 app.command("block", cls=_Command, help=help_texts.BLOCK)(_job_command(Operation.BLOCK))
@@ -176,7 +176,7 @@ def _sync(
     ],
     column: Column = None,
     region: Region = None,
-    output: SyncOutput = None,
+    output: Output = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what there is to do.")
     ] = False,

@@ -11,7 +11,7 @@ from blockusers.cli.account import NO_TOKEN_HERE
 from blockusers.cli.job import reader_of
 
 
-def _refuse_token(value: str | None) -> None:
+def _reject_token(value: str | None) -> None:
     if value is not None:
         raise typer.BadParameter(NO_TOKEN_HERE)
 
@@ -66,16 +66,6 @@ Output: TypeAlias = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Append every outcome to this file (CSV, or JSON Lines if it ends in .jsonl),"
-        " and skip whom it lists as done on this blocklist.",
-    ),
-]
-SyncOutput: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
         help="Append every outcome to this file (CSV, or JSON Lines if it ends in .jsonl).",
     ),
 ]
@@ -92,7 +82,7 @@ TokenFile: TypeAlias = Annotated[
 ]
 Token: TypeAlias = Annotated[
     str | None,
-    typer.Option("--token", "--access-token", hidden=True, is_eager=True, callback=_refuse_token),
+    typer.Option("--token", "--access-token", hidden=True, is_eager=True, callback=_reject_token),
 ]
 Quiet: TypeAlias = Annotated[
     bool, typer.Option("--quiet", "-q", help="Say nothing on stderr, unless something went wrong.")

@@ -17,7 +17,7 @@ import attrs
 from rich.prompt import Confirm
 
 from blockusers.cli import process
-from blockusers.cli.job import note
+from blockusers.cli.job import Record
 from blockusers.cli.journal import Journal
 from blockusers.cli.process import (
     Interrupted,
@@ -30,13 +30,11 @@ from blockusers.cli.process import (
 from blockusers.cli.screen import Meter, Screen
 from blockusers.cli.summary import must_be_fixed, show_faults
 from blockusers.client import Client
-from blockusers.jobs.notifier import OnSettled
 from blockusers.lists.sync import SyncIncomplete, SyncReport, carry_out, check_removals
 from blockusers.values.account import Account
 from blockusers.values.masking import mask
-from blockusers.values.outcome import Operation, Outcome, User, named_by, written
-from blockusers.values.report import Report
-from blockusers.values.users import INTERNATIONAL, Reader
+from blockusers.values.outcome import Operation, User, named_by, written
+from blockusers.values.users import INTERNATIONAL
 
 
 @attrs.define
@@ -141,33 +139,28 @@ class Sync:
 
     def _carry_out(self, plan: SyncReport) -> int:
         """Do what *plan* says; however it ends, say what was done: removals cannot be undone."""
-        settled: dict[Operation, list[Outcome]] = {operation: [] for operation in Operation}
-        total = len(plan.to_add) + len(plan.to_remove)
-        try:
-            with self.screen.meter(total, describe) as meter:
-                done = process.run(self._work(plan, meter, settled))
-        except SyncIncomplete as early:
-            return self._end(early.report, early.error)
-        except Interrupted:
-            removed, added = (
-                Report(operation, tuple(outcomes)) if (outcomes := settled[operation]) else None
-                for operation in (Operation.UNBLOCK, Operation.BLOCK)
-            )
-            return self._end(attrs.evolve(plan, removed=removed, added=added), interrupted=True)
-        return self._end(done)
-
-    async def _work(
-        self, plan: SyncReport, meter: Meter, settled: dict[Operation, list[Outcome]]
-    ) -> SyncReport:
-        def keep(operation: Operation, reader: Reader | None = None) -> OnSettled:
-            return partial(note, operation, self.journal, meter, settled[operation], reader=reader)
-
-        async with self._client(meter) as client:
-            meter.watch(client.pace)
+        with self.screen.meter(len(plan.to_add) + len(plan.to_remove), describe) as meter:
             # Who is removed stands on the list, so these numbers are whole in every region.
-            unblock = partial(client.unblock, on_settled=keep(Operation.UNBLOCK, INTERNATIONAL))
-            block = partial(client.block, on_settled=keep(Operation.BLOCK))
-            return await carry_out(plan, block=block, unblock=unblock)
+            removed = Record(Operation.UNBLOCK, meter, self.journal, INTERNATIONAL)
+            added = Record(Operation.BLOCK, meter, self.journal)
+
+            async def work() -> SyncReport:
+                async with self._client(meter) as client:
+                    meter.watch(client.pace)
+                    unblock = partial(client.unblock, on_settled=removed.keep)
+                    block = partial(client.block, on_settled=added.keep)
+                    return await carry_out(plan, block=block, unblock=unblock)
+
+            done, error, interrupted = plan, None, False
+            try:
+                done = process.run(work())
+            except SyncIncomplete as early:
+                done, error = early.report, early.error
+            except Interrupted:
+                reports = removed.report(plan.to_remove), added.report(plan.to_add)
+                done = attrs.evolve(plan, removed=reports[0], added=reports[1])
+                interrupted = True
+        return self._end(done, error, interrupted=interrupted)
 
     def _end(
         self, done: SyncReport, error: Exception | None = None, *, interrupted: bool = False
