@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections import Counter
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from contextlib import ExitStack, aclosing
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +20,7 @@ from blockusers.cli import help_texts, process
 from blockusers.cli.account import blocklist_of, open_account
 from blockusers.cli.checking import check_entry, find_blocked, in_words, totals_of
 from blockusers.cli.demo import Demo
-from blockusers.cli.input_files import Reading
+from blockusers.cli.input_files import Reading, count
 from blockusers.cli.job import Record, Result, Sources, filter_done, reader_of, run_job
 from blockusers.cli.journal import Journal, open_journal
 from blockusers.cli.options import (
@@ -42,7 +41,7 @@ from blockusers.cli.sample_data import make_sample
 from blockusers.cli.sandbox_server import serve
 from blockusers.cli.screen import Meter, Screen
 from blockusers.cli.summary import as_json as to_json
-from blockusers.cli.summary import count, sum_up
+from blockusers.cli.summary import sum_up
 from blockusers.cli.sync import Sync
 from blockusers.client import Client
 from blockusers.sandbox import Rules
@@ -261,8 +260,8 @@ def _line(user: BlockedUser, *, as_json: bool) -> str:
     return json.dumps(attrs.asdict(user)) if as_json else user.wa_id or user.user_id or ""
 
 
-@app.command(cls=_Command, help=help_texts.CHECK)
-def check(
+@app.command("check", cls=_Command, help=help_texts.CHECK)
+def _check(
     *,
     users: Users = None,
     files: Files = None,
@@ -279,11 +278,11 @@ def check(
     _token: Token = None,
 ) -> None:
     """Say how each user is read, or why it is rejected."""
-    screen, reader = Screen(quiet=quiet), reader_of(region)
+    screen = Screen(quiet=quiet)
     with error_boundary(debug=debug):
         reading = _read(Sources(users or (), files or (), column), screen)
         screen.complain(reading.complaints)
-        blocked: Container[str] | None = None
+        blocked = None
         if listed:
             names = [entry.value for entry in reading.entries]
             with (
@@ -291,15 +290,12 @@ def check(
                 screen.meter(0, describe) as meter,
             ):
                 blocked = process.run(find_blocked(account, names, region, meter))
-        totals = Counter[str]()
-        for entry in reading.entries:
-            checked = check_entry(entry, reader, blocked)
-            totals[checked["kind"]] += 1
-            totals["blocked"] += bool(checked["blocked"])
-            emit(json.dumps(checked) if as_json else in_words(entry, checked))
-        screen.say(totals_of(totals, reading, listed=listed))
-        all_read = not (totals["rejected"] or reading.complaints)
-        raise typer.Exit(process.ALL_DONE if all_read else process.SOME_NOT)
+        checks = [check_entry(entry, reader_of(region), blocked) for entry in reading.entries]
+        for check in checks:
+            emit(json.dumps(check) if as_json else in_words(check))
+        screen.say(totals_of(checks, reading, listed=listed))
+        is_right = not reading.complaints and all(check["user"] for check in checks)
+        raise typer.Exit(process.ALL_DONE if is_right else process.SOME_NOT)
 
 
 # The sandbox.

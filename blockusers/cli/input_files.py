@@ -71,6 +71,18 @@ class Reading:
         self.empty += other.empty
 
 
+def count(number: int, thing: str) -> str:
+    """Return such as `1 user`, `2,000 users`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def unusable(reading: Reading) -> list[str]:
+    """Count what in files names nobody."""
+    empty, unread = reading.empty, len(reading.complaints)
+    parts = [f"{count(empty, 'empty cell')} skipped"] if empty else []
+    return [*parts, f"{count(unread, 'line')} could not be read"] if unread else parts
+
+
 @attrs.frozen
 class _Text:
     """The lines of a file; comments are empty lines, so that the numbers stay right."""

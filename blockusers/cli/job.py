@@ -69,10 +69,8 @@ class Inputs:
     """Inputs that name somebody named before."""
     skipped: int
     """Inputs that name somebody who is done already."""
-    empty: int
-    """Empty cells."""
-    unread: int
-    """Lines that cannot be read."""
+    reading: Reading
+    """What the files hold."""
     complaints: Sequence[str]
     """Why which line will fail or cannot be read."""
 
@@ -99,8 +97,7 @@ def filter_done(reading: Reading, reader: Reader, done: Container[str] = ()) -> 
         tuple(users.values()),
         repeats=len(reading.entries) - skipped - len(users),
         skipped=skipped,
-        empty=reading.empty,
-        unread=len(reading.complaints),
+        reading=reading,
         complaints=complaints,
     )
 
@@ -122,7 +119,9 @@ class Result:
             return process.INTERRUPTED
         if self.error is not None:
             return process.ENDED_EARLY
-        all_done = len(self.report.succeeded) == len(self.report) and not self.inputs.unread
+        all_done = (
+            len(self.report.succeeded) == len(self.report) and not self.inputs.reading.complaints
+        )
         return process.ALL_DONE if all_done else process.SOME_NOT
 
 

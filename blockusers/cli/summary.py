@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from blockusers.cli import process
+from blockusers.cli.input_files import count, unusable
 from blockusers.cli.job import Result
 from blockusers.cli.journal import Journal
 from blockusers.cli.process import describe, error_object, printable
@@ -20,11 +21,6 @@ from blockusers.values.report import Report
 
 PAST: Final = {Operation.BLOCK: "blocked", Operation.UNBLOCK: "unblocked"}
 _MOST_KINDS: Final = 12
-
-
-def count(number: int, thing: str) -> str:
-    """Return such as `1 user`, `2,000 users`."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def sum_up(result: Result, screen: Screen, journal: Journal | None) -> None:
@@ -57,39 +53,23 @@ def sum_up(result: Result, screen: Screen, journal: Journal | None) -> None:
 
 
 def _counts(result: Result) -> list[str]:
-    report, inputs = result.report, result.inputs
-    lines = [statuses(report)]
+    report, inputs, counts = result.report, result.inputs, result.report.counts
+    parts = [f"{counts[status]:,} {status.value}" for status in Status if counts[status]]
+    lines = [", ".join(parts) or "nothing to do"]
     if inputs.skipped or inputs.repeats:
         parts = [f"{inputs.skipped:,} done before"] if inputs.skipped else []
         parts += [count(inputs.repeats, "repeat")] if inputs.repeats else []
         parts.append(count(len(report), "user"))
         lines.insert(0, f"{count(_all_inputs(result), 'input')} = {' + '.join(parts)}")
     if report.requests:
-        lines.append(requests(report))
-    if inputs.empty:
-        lines.append(f"{count(inputs.empty, 'empty cell')} skipped")
-    if inputs.unread:
-        lines.append(f"{count(inputs.unread, 'line')} could not be read")
-    return lines
+        refused = f", {report.rate_limited:,} of them refused for the rate limit and sent again"
+        refused = refused if report.rate_limited else ""
+        lines.append(count(report.requests, "request") + refused)
+    return lines + unusable(inputs.reading)
 
 
 def _all_inputs(result: Result) -> int:
     return result.inputs.skipped + result.inputs.repeats + len(result.report)
-
-
-def requests(report: Report) -> str:
-    """Say how many requests it took."""
-    text = count(report.requests, "request")
-    if report.rate_limited:
-        text += f", {report.rate_limited:,} of them refused for the rate limit and sent again"
-    return text
-
-
-def statuses(report: Report) -> str:
-    """Count the users by status."""
-    counts = report.counts
-    parts = [f"{counts[status]:,} {status.value}" for status in Status if counts[status]]
-    return ", ".join(parts) or "nothing to do"
 
 
 def _explain(fault: Fault) -> tuple[str, str, str]:
@@ -147,8 +127,8 @@ def as_json(result: Result) -> dict[str, Any]:
         "inputs": _all_inputs(result),
         "skipped": inputs.skipped,
         "repeats": inputs.repeats,
-        "empty_cells": inputs.empty,
-        "unread_lines": inputs.unread,
+        "empty_cells": inputs.reading.empty,
+        "unread_lines": len(inputs.reading.complaints),
         "counts": {status.value: report.counts[status] for status in Status},
         "requests": report.requests,
         "rate_limited": report.rate_limited,
