@@ -1,4 +1,4 @@
-"""The commands: their arguments and their help. What they do is in the modules beside this one."""
+"""Defines the commands, such as `blockusers block`: their options, and what each of them calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ from blockusers.cli.options import (
     AsJson,
     Column,
     Debug,
+    DryRun,
     Files,
+    MaxRemovals,
     Output,
     Quiet,
     Region,
@@ -35,6 +37,7 @@ from blockusers.cli.options import (
     Token,
     TokenFile,
     Users,
+    Yes,
 )
 from blockusers.cli.process import describe, emit, error_boundary
 from blockusers.cli.sample_data import make_sample
@@ -51,7 +54,7 @@ from blockusers.values.outcome import Operation
 
 
 def _hide_type(params: list[Any]) -> list[Any]:
-    """Let the help say nothing about the value of a flag, for it takes none."""
+    """Hide `<bool>` beside flags in the help, for they take no value."""
     for param in params:
         if getattr(param, "is_flag", False):
             param.metavar = ""
@@ -92,7 +95,7 @@ def _main(
         typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
     ] = False,
 ) -> None:
-    """Take what stands before the command."""
+    """Handle the options before the command."""
 
 
 # Blocking and unblocking.
@@ -147,7 +150,7 @@ def _open(
 
 def _read(sources: Sources, screen: Screen) -> Reading:
     if Path("-") in sources.files and sys.stdin is not None and sys.stdin.isatty():
-        screen.say("type the users, one a line; Ctrl-D ends the list", "dim")
+        screen.say("type the users, one per line; Ctrl-D ends the list", "dim")
     reading = sources.read()
     for line in reading.headers:
         screen.say(line, "dim")
@@ -171,23 +174,14 @@ def _sync(
     *,
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE", help="All who shall be blocked: lines, CSV or JSON Lines."),
+        typer.Argument(metavar="FILE", help="All users to be blocked: lines, CSV or JSON Lines."),
     ],
     column: Column = None,
     region: Region = None,
     output: Output = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what there is to do.")
-    ] = False,
-    max_removals: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            metavar="N",
-            help="Most users to unblock; else a tenth of those blocked, or what you confirm.",
-        ),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: DryRun = False,
+    max_removals: MaxRemovals = None,
+    yes: Yes = False,
     sandbox: Sandbox = False,
     token_file: TokenFile = None,
     quiet: Quiet = False,
@@ -202,9 +196,11 @@ def _sync(
         blocklist = blocklist_of(account, sandbox=sandbox)
         journal = _open(stack, screen, output, blocklist=blocklist, region=region)
         reading = _read(Sources((), files, column), screen)
-        screen.complain(reading.complaints, matters=True)
+        screen.complain(reading.complaints, always=True)
         if reading.complaints:
-            raise process.UsageError("fix these lines first: whom they name would be unblocked")
+            raise process.UsageError(
+                "fix these lines first, or the users in them would be unblocked"
+            )
         if reading.empty:
             screen.say(f"{count(reading.empty, 'empty cell')} skipped")
         work = Sync(
@@ -220,7 +216,7 @@ def _sync(
         raise typer.Exit(work.run([entry.value for entry in reading.entries]))
 
 
-# Looking.
+# Listing and checking.
 
 
 @app.command("list", cls=_Command, help=help_texts.LIST)

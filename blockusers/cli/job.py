@@ -26,10 +26,10 @@ from blockusers.values.users import INTERNATIONAL, Reader
 
 @attrs.frozen
 class Sources:
-    """Where the users of a command are written down.
+    """Where a command gets its users from.
 
     Raises:
-        UsageError: Nowhere, or there is a column without a file.
+        UsageError: There are none, or a column is named without a file.
     """
 
     users: Sequence[str]
@@ -51,7 +51,7 @@ class Sources:
         """
         reading = Reading()
         for number, user in enumerate(self.users, 1):
-            # An argument can be any bytes; what is no text is no user either.
+            # An argument can be any bytes; what is not text is not a user.
             text = user.encode(errors="replace").decode()
             reading.entries.append(Entry(text, f"argument {number}"))
         for file in self.files:
@@ -61,7 +61,7 @@ class Sources:
 
 @attrs.frozen
 class Inputs:
-    """Whom a job is about."""
+    """The users of a job."""
 
     users: Sequence[Any]
     """What is submitted: each user once, but for those who are done already."""
@@ -72,7 +72,7 @@ class Inputs:
     reading: Reading
     """What the files hold."""
     complaints: Sequence[str]
-    """Why which line will fail or cannot be read."""
+    """The lines that will fail or cannot be read, and why."""
 
 
 def reader_of(region: str | None) -> Reader:
@@ -81,7 +81,7 @@ def reader_of(region: str | None) -> Reader:
 
 
 def filter_done(reading: Reading, reader: Reader, done: Container[str] = ()) -> Inputs:
-    """Leave out repeats and who is done, and see whom the library will reject."""
+    """Leave out repeats and users who are done; find out which inputs will be rejected."""
     users, complaints, skipped = dict[object, Any](), [*reading.complaints], 0
     for index, (value, where) in enumerate(reading.entries):
         try:

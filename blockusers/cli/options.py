@@ -1,4 +1,4 @@
-"""The options that several commands have, and how they are checked."""
+"""Defines the options of the commands, and checks their values."""
 
 from __future__ import annotations
 
@@ -69,6 +69,16 @@ Output: TypeAlias = Annotated[
         help="Append every outcome to this file (CSV, or JSON Lines if it ends in .jsonl).",
     ),
 ]
+DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+MaxRemovals: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Unblock at most N users; without it a tenth of the list, or what you confirm.",
+    ),
+]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Sandbox: TypeAlias = Annotated[
     bool, typer.Option("--sandbox", help="Try it on a sandbox of its own; reaches nobody.")
 ]

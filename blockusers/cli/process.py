@@ -1,4 +1,4 @@
-"""How a command runs and ends: exit codes, signals, closed streams, and errors as one line."""
+"""Runs a command and ends it: signals, exit codes, closed streams, and errors as one line."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def _until_terminated(work: Coroutine[Any, Any, T]) -> T:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  # a coroutine runs in a task
     # Windows lets no loop handle signals, and threads have none. SIGINT is ours too, because a
-    # shell starts its background jobs with it ignored, and Python leaves that so.
+    # shell starts its background jobs with it ignored, and Python does not change that.
     with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
         for number in _SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
@@ -142,7 +142,7 @@ def error_object(error: BaseException) -> dict[str, Any]:
 
 
 def printable(text: str) -> str:
-    """Escape what would do something to a terminal, but for line ends."""
+    """Escape control characters, except for line ends."""
     if text.isprintable():
         return text
     return "".join(
@@ -155,20 +155,20 @@ def emit(text: str) -> None:
     """Write a line of data to stdout.
 
     Raises:
-        BrokenPipeError: Nobody reads it any more, as in `… | head`.
+        BrokenPipeError: The reader has closed it, as in `… | head`.
         OSError: It cannot be written, say to a full disk.
     """
     try:
         typer.echo(text)
     except OSError as error:
-        to_nowhere(sys.stdout)
+        discard(sys.stdout)
         if isinstance(error, BrokenPipeError):
             raise
         raise OSError(error.errno, error.strerror, "stdout") from None
 
 
-def to_nowhere(stream: IO[str]) -> None:
-    """Let what is written to *stream* vanish, so that its last flush does not fail either."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+def discard(stream: IO[str]) -> None:
+    """Redirect *stream* to the null device, so that its flush at exit does not fail."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)

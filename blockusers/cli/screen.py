@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from blockusers.cli.process import printable, to_nowhere
+from blockusers.cli.process import discard, printable
 from blockusers.observe.events import Event, RequestEnded, Retrying
 from blockusers.pace.protocol import Pace
 from blockusers.values.errors import RateLimited
@@ -29,16 +29,16 @@ _SPEED_OVER: Final = 30.0
 """The speed is that of so many seconds until now, whether or not anything happened in them."""
 
 
-class Talk(Console):
-    """A console on stderr. When nobody listens any more the work goes on in silence."""
+class ErrorConsole(Console):
+    """A console on stderr. If stderr is closed, the work continues without messages."""
 
     def __init__(self) -> None:
         super().__init__(stderr=True, highlight=False, emoji=False)
 
     def on_broken_pipe(self) -> None:
-        """Say no more."""
+        """Print nothing more."""
         self.quiet = True
-        to_nowhere(self.file)
+        discard(self.file)
 
 
 @attrs.define
@@ -50,12 +50,12 @@ class Meter:
     _explain: Callable[[Exception], str] = str
     _clock: Callable[[], float] = time.monotonic
     _say: Callable[[str], object] | None = None
-    """Says a line from time to time; None where the meter is shown as a bar, or not at all."""
+    """Prints a line from time to time; None if there is a bar, or nothing is shown."""
     settled: int = attrs.field(default=0, init=False)
     failed: int = attrs.field(default=0, init=False)
     _pace: Pace | None = attrs.field(default=None, init=False)
     _samples: deque[tuple[float, int]] = attrs.field(init=False)
-    """When how many were settled; the first is of the beginning of the time that counts."""
+    """Pairs of a time and how many were settled then, for the last *_SPEED_OVER* seconds."""
     _waits: tuple[str, float] | None = attrs.field(default=None, init=False)
     """Why requests are sent again, and when."""
     _said: float = attrs.field(init=False)
@@ -71,10 +71,10 @@ class Meter:
         self.settled += len(outcomes) - counts[Status.REMAINING]
         self.failed += counts[Status.FAILED]
         self._samples.append((self._clock(), self.settled))
-        self._say_it()
+        self._print_line()
 
     def watch(self, pace: Pace) -> None:
-        """Tell from now on what *pace* is doing, too."""
+        """Show the state of *pace* from now on."""
         self._pace = pace
 
     def observe(self, event: Event) -> None:
@@ -83,7 +83,7 @@ class Meter:
             case Retrying(error=Exception() as error):
                 if not isinstance(error, RateLimited):
                     self._waits = (self._explain(error), self._clock() + event.wait)
-                self._say_it()
+                self._print_line()
             case RequestEnded(error=None):
                 self._waits = None
 
@@ -112,7 +112,7 @@ class Meter:
     def _counts(self) -> str:
         return f"{self.settled:,} of {self.total:,} ({self.failed:,} failed), {self.time_left()}"
 
-    def _say_it(self) -> None:
+    def _print_line(self) -> None:
         if self._say and self._clock() - self._said >= _SECONDS_BETWEEN_LINES:
             self._said = self._clock()
             self._say(
@@ -130,34 +130,34 @@ class Meter:
 
 @attrs.frozen
 class Screen:
-    """Where a command talks to the person in front of it."""
+    """Where a command writes its messages."""
 
-    console: Console = attrs.field(factory=Talk)
+    console: Console = attrs.field(factory=ErrorConsole)
     quiet: bool = False
-    """Whether only errors are worth a word."""
+    """Whether only what went wrong is printed."""
 
     def say(self, text: str, style: str = "") -> None:
-        """Say something that can be missed."""
+        """Print a message that --quiet hides."""
         if not self.quiet:
             self.tell(text, style)
 
     def tell(self, text: str, style: str = "") -> None:
-        """Say something that matters."""
-        # What reads a pipe wants whole lines.
+        """Print a message, with --quiet too."""
+        # Programs that read a pipe need whole lines.
         self.console.print(Text(printable(text), style), soft_wrap=not self.console.is_terminal)
 
     def show(self, thing: RenderableType) -> None:
-        """Show a table, or text with colours of its own."""
+        """Print a table."""
         self.console.print(thing)
 
-    def complain(self, complaints: Sequence[str], *, matters: bool = False) -> None:
-        """Say what is wrong with the lines of a file, the first of them if they are many.
+    def complain(self, complaints: Sequence[str], *, always: bool = False) -> None:
+        """Print what is wrong with the lines of a file; of many, only the first.
 
         Args:
             complaints: What is wrong.
-            matters: Whether nothing else will say that something is wrong.
+            always: Print it with --quiet too.
         """
-        say = self.tell if matters else self.say
+        say = self.tell if always else self.say
         for complaint in complaints[:_MOST_COMPLAINTS]:
             say(complaint, "yellow")
         if more := len(complaints[_MOST_COMPLAINTS:]):

@@ -1,4 +1,4 @@
-"""What a job came to: the counts, the faults by code, how to go on, and all of it as JSON."""
+"""Shows the result of a job: counts, failures by code, and how to go on; or all of it as JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_KINDS: Final = 12
 
 
 def sum_up(result: Result, screen: Screen, journal: Journal | None) -> None:
-    """Tell how a job ended; quietly only where not all is done."""
+    """Print how a job ended; with --quiet only if not all users are done."""
     report, is_done = result.report, result.exit_code == process.ALL_DONE
     if is_done and screen.quiet:
         return
@@ -103,7 +103,7 @@ def show_faults(screen: Screen, report: Report) -> None:
 
 
 def must_be_fixed(error: BaseException | None) -> bool:
-    """Whether running the same line again is of no use before somebody has done something."""
+    """Whether somebody must fix something before the same command can succeed."""
     if isinstance(error, BlockUsersError):
         return not isinstance(error, TRANSIENT)
     return isinstance(error, OSError)

@@ -39,7 +39,7 @@ from blockusers.values.users import INTERNATIONAL
 
 @attrs.define
 class Sync:
-    """One command's worth of making the blocklist equal to a list."""
+    """One run of the command `sync`."""
 
     account: Account
     screen: Screen
@@ -54,7 +54,7 @@ class Sync:
         """Make the blocklist equal to *names*; return the exit code.
 
         Raises:
-            UsageError: *names* is no list to go by, or there is nobody to ask.
+            UsageError: *names* names nobody, or there is no terminal to ask on.
             TooManyRemovals: It would remove more than *max_removals*, or without a question more
                 than a tenth; nothing was done.
             BlockUsersError: The list could not be read; nothing was done.
@@ -93,7 +93,7 @@ class Sync:
         return Client(self.account, region=self.region, observers=[meter.observe])
 
     def _show_plan(self, plan: SyncReport) -> None:
-        """Print who is to be added and removed, one a line; say how many, and what is rejected."""
+        """Print who would be added and removed, one per line, and on stderr how many."""
         if not self.as_json:
             lines = [f"remove {written(named_by(user))}" for user in plan.to_remove]
             lines += [f"add {written(named_by(name))}" for name in plan.to_add]
@@ -102,7 +102,7 @@ class Sync:
                     emit(printable(line))
         self.screen.complain(
             [f"rejected: {mask(written(one.input))} {one.fault}" for one in plan.rejected],
-            matters=True,
+            always=True,
         )
         tell = self.screen.tell if plan.rejected else self.screen.say
         tell(plan.summary())
@@ -140,7 +140,7 @@ class Sync:
     def _carry_out(self, plan: SyncReport) -> int:
         """Do what *plan* says; however it ends, say what was done: removals cannot be undone."""
         with self.screen.meter(len(plan.to_add) + len(plan.to_remove), describe) as meter:
-            # Who is removed stands on the list, so these numbers are whole in every region.
+            # These numbers come from the list, so they have a country code in every region.
             removed = Record(Operation.UNBLOCK, meter, self.journal, INTERNATIONAL)
             added = Record(Operation.BLOCK, meter, self.journal)
 
@@ -165,7 +165,7 @@ class Sync:
     def _end(
         self, done: SyncReport, error: Exception | None = None, *, interrupted: bool = False
     ) -> int:
-        """Tell how it ended, and return the exit code."""
+        """Print the result, and return the exit code."""
         parts = [report for report in (done.removed, done.added) if report is not None]
         is_equal = not done.rejected and all(outcome.ok for part in parts for outcome in part)
         code = process.ALL_DONE if is_equal else process.SOME_NOT

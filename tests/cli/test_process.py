@@ -27,7 +27,7 @@ from blockusers.cli.process import (
     error_object,
     printable,
 )
-from blockusers.cli.screen import Talk
+from blockusers.cli.screen import ErrorConsole
 from blockusers.sandbox import glitches
 from blockusers.values.errors import AuthenticationError, ConnectionFailed
 from tests.support import until_it_waits
@@ -269,7 +269,7 @@ def test_talking_to_nobody_does_no_harm(
     closed_pipe: io.TextIOWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The work goes on when stderr is closed."""
-    talk = Talk()
+    talk = ErrorConsole()
     monkeypatch.setattr(sys, "stderr", closed_pipe)
 
     talk.print("for nobody")
