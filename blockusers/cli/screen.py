@@ -49,7 +49,7 @@ class Meter:
     """How many users there are; 0 if that is unknown, as for a listing."""
     _explain: Callable[[Exception], str] = str
     _clock: Callable[[], float] = time.monotonic
-    _say: Callable[[str], object] | None = None
+    _say: Callable[[str], object] | None = attrs.field(default=None, alias="say")
     """Prints a line from time to time; None if there is a bar, or nothing is shown."""
     settled: int = attrs.field(default=0, init=False)
     failed: int = attrs.field(default=0, init=False)
