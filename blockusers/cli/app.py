@@ -20,8 +20,8 @@ from blockusers.cli import help_texts, process
 from blockusers.cli.account import blocklist_of, open_account
 from blockusers.cli.checking import check_entry, find_blocked, in_words, totals_of
 from blockusers.cli.demo import Demo
-from blockusers.cli.input_files import Reading, count
-from blockusers.cli.job import Record, Result, Sources, filter_done, reader_of, run_job
+from blockusers.cli.input_files import Reading, count, reader_of
+from blockusers.cli.job import Record, Result, Sources, filter_done, run_job
 from blockusers.cli.journal import Journal, open_journal
 from blockusers.cli.options import (
     AsJson,
@@ -116,7 +116,7 @@ def _job_command(operation: Operation) -> Callable[..., None]:
         debug: Debug = False,
         _token: Token = None,
     ) -> None:
-        screen, reader = Screen(quiet=quiet), reader_of(region)
+        screen = Screen(quiet=quiet)
         with error_boundary(debug=debug, as_json=as_json), ExitStack() as stack:
             sources = Sources(users or (), files or (), column)
             account = stack.enter_context(
@@ -126,7 +126,8 @@ def _job_command(operation: Operation) -> Callable[..., None]:
             blocklist = blocklist_of(account, sandbox=sandbox)
             journal = _open(stack, screen, output, blocklist=blocklist, region=region)
             reading = _read(sources, screen)
-            inputs = filter_done(reading, reader, journal.done(operation) if journal else ())
+            done = journal.done(operation) if journal else ()
+            inputs = filter_done(reading, reader_of(region), done)
             screen.complain(inputs.complaints)
             with screen.meter(len(inputs.users), describe) as meter:
                 record = Record(operation, meter, journal)
@@ -141,8 +142,7 @@ def _open(
 ) -> Journal | None:
     if output is None:
         return None
-    opened = open_journal(output, blocklist, region=region, reader=reader_of(region))
-    journal = stack.enter_context(opened)
+    journal = stack.enter_context(open_journal(output, blocklist, region))
     for line in journal.notes:
         screen.say(line, "yellow")
     return journal

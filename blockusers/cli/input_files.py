@@ -7,6 +7,7 @@ valid user is for the library to decide, so that each value has an outcome.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import re
 import sys
@@ -20,6 +21,8 @@ import orjson
 from blockusers.cli.process import UsageError, printable, reason_of
 from blockusers.values import users as identifiers
 from blockusers.values.masking import mask_all
+from blockusers.values.national import NationalReader
+from blockusers.values.users import INTERNATIONAL, Reader
 
 _DELIMITERS: Final = ",;\t|"
 _ONE_COLUMN: Final = "\x1f"
@@ -69,6 +72,11 @@ class Reading:
         self.complaints += other.complaints
         self.headers += other.headers
         self.empty += other.empty
+
+
+def reader_of(region: str | None) -> Reader:
+    """Return what reads users: with national spellings, if a region is named."""
+    return INTERNATIONAL if region is None else NationalReader(region)
 
 
 def count(number: int, thing: str) -> str:
@@ -172,17 +180,12 @@ def _decode(name: str, data: bytes) -> str:
 
 def _is_json(path: Path, first: str) -> bool:
     ending = path.suffix.lower()
-    if ending in _JSON_ENDINGS:
+    if ending in _JSON_ENDINGS or ending in _TABLE_ENDINGS or not first.startswith(("{", '"')):
+        return ending in _JSON_ENDINGS
+    with contextlib.suppress(orjson.JSONDecodeError):
+        orjson.loads(first)
         return True
-    return ending not in _TABLE_ENDINGS and first.startswith(("{", '"')) and _is_value(first)
-
-
-def _is_value(line: str) -> bool:
-    try:
-        orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+    return False
 
 
 def _is_table(path: Path, first: str) -> bool:

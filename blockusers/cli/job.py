@@ -18,10 +18,9 @@ from blockusers.cli.screen import Meter
 from blockusers.client import Client
 from blockusers.values.account import Account
 from blockusers.values.masking import mask
-from blockusers.values.national import NationalReader
 from blockusers.values.outcome import Operation, Outcome, Status, User, named_by, written
 from blockusers.values.report import Incomplete, Report
-from blockusers.values.users import INTERNATIONAL, Reader
+from blockusers.values.users import Reader
 
 
 @attrs.frozen
@@ -75,11 +74,6 @@ class Inputs:
     """The lines that will fail or cannot be read, and why."""
 
 
-def reader_of(region: str | None) -> Reader:
-    """Return what reads users: with national spellings, if a region is named."""
-    return INTERNATIONAL if region is None else NationalReader(region)
-
-
 def filter_done(reading: Reading, reader: Reader, done: Container[str] = ()) -> Inputs:
     """Leave out repeats and users who are done; find out which inputs will be rejected."""
     users, complaints, skipped = dict[object, Any](), [*reading.complaints], 0
@@ -115,14 +109,9 @@ class Result:
     @property
     def exit_code(self) -> int:
         """The exit code of the command."""
-        if self.interrupted:
-            return process.INTERRUPTED
-        if self.error is not None:
-            return process.ENDED_EARLY
-        all_done = (
-            len(self.report.succeeded) == len(self.report) and not self.inputs.reading.complaints
-        )
-        return process.ALL_DONE if all_done else process.SOME_NOT
+        all_ok = len(self.report.succeeded) == len(self.report)
+        all_done = all_ok and not self.inputs.reading.complaints
+        return process.exit_code(self.error, interrupted=self.interrupted, all_done=all_done)
 
 
 @attrs.frozen

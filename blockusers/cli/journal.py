@@ -14,7 +14,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
@@ -22,9 +22,10 @@ from typing import Any, Final
 
 import orjson
 
+from blockusers.cli.input_files import reader_of
 from blockusers.cli.process import UsageError, reason_of
 from blockusers.values.outcome import Operation, Outcome, Status
-from blockusers.values.users import INTERNATIONAL, Reader
+from blockusers.values.users import Reader
 
 try:
     import fcntl
@@ -59,22 +60,12 @@ _NUMBER: Final = re.compile(r"\+?[0-9 ()./\-\u00a0]*")
 class Journal:
     """An open journal; only its owner can read the file."""
 
-    def __init__(
-        self,
-        path: Path,
-        file: FileIO,
-        *,
-        blocklist: str,
-        region: str | None,
-        reader: Reader,
-        now: Callable[[], datetime],
-    ) -> None:
+    def __init__(self, path: Path, file: FileIO, blocklist: str, region: str | None) -> None:
         self.path = path
         self._file = file
         self._blocklist = blocklist
         self._region = (region or "").upper()
-        self._reader = reader
-        self._now = now
+        self._reader = reader_of(region)
         self._is_json = path.suffix.lower() in _JSON_ENDINGS
         self._last: dict[str, tuple[str, str]] = {}
         """The operation and the status of each user in this blocklist."""
@@ -100,7 +91,7 @@ class Journal:
             OSError: The disk is full, say; it names the file.
         """
         same = {
-            "time": self._now().isoformat(timespec="seconds"),
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "blocklist": self._blocklist,
             "operation": operation.value,
             "region": self._region,
@@ -176,22 +167,13 @@ class Journal:
 
 
 @contextlib.contextmanager
-def open_journal(
-    path: Path,
-    blocklist: str,
-    *,
-    region: str | None = None,
-    reader: Reader = INTERNATIONAL,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Iterator[Journal]:
+def open_journal(path: Path, blocklist: str, region: str | None = None) -> Iterator[Journal]:
     """Open a journal to append to it; no other process can open it meanwhile.
 
     Args:
         path: The file.
         blocklist: Stable name of the blocklist of this run.
-        region: The region that numbers are read with, and
-        reader: what reads them.
-        now: Returns the time.
+        region: The region that numbers are read with.
 
     Raises:
         UsageError: It cannot be written, holds something else, or another process has it.
@@ -204,7 +186,7 @@ def open_journal(
             stack.enter_context(_locked(path, file))
         except OSError as error:
             raise UsageError(f"--output {path}: {reason_of(error)}") from None
-        yield Journal(path, file, blocklist=blocklist, region=region, reader=reader, now=now)
+        yield Journal(path, file, blocklist, region)
 
 
 def _open_private(path: str, flags: int) -> int:

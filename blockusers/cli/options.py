@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from blockusers.cli.account import NO_TOKEN_HERE
-from blockusers.cli.job import reader_of
+from blockusers.cli.input_files import reader_of
 
 
 def _reject_token(value: str | None) -> None:

@@ -29,6 +29,15 @@ INTERRUPTED: Final = 130
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
+def exit_code(error: Exception | None, *, interrupted: bool, all_done: bool) -> int:
+    """Return the exit code of a job that was ended by *error*, interrupted, or neither."""
+    if interrupted:
+        return INTERRUPTED
+    if error is not None:
+        return ENDED_EARLY
+    return ALL_DONE if all_done else SOME_NOT
+
+
 class UsageError(Exception):
     """The command cannot start like this; the message says what to change."""
 

@@ -30,7 +30,13 @@ from blockusers.cli.process import (
 from blockusers.cli.screen import Meter, Screen
 from blockusers.cli.summary import must_be_fixed, show_faults
 from blockusers.client import Client
-from blockusers.lists.sync import SyncIncomplete, SyncReport, carry_out, check_removals
+from blockusers.lists.sync import (
+    SyncIncomplete,
+    SyncReport,
+    TooManyRemovals,
+    carry_out,
+    check_removals,
+)
 from blockusers.values.account import Account
 from blockusers.values.masking import mask
 from blockusers.values.outcome import Operation, User, named_by, written
@@ -64,11 +70,15 @@ class Sync:
         self._show_plan(plan)
         if self.journal is not None and not self.dry_run:
             self.journal.write(Operation.BLOCK, plan.rejected)
-        if self.dry_run or not (plan.to_add or plan.to_remove):
-            self._warn_of_removals(plan)
-            return self._end(plan)
-        if self.yes or self.max_removals is not None:
+        try:
             check_removals(plan)
+        except TooManyRemovals as error:
+            if self.dry_run:
+                self.screen.say(describe(error), "yellow")
+            elif self.yes or self.max_removals is not None:
+                raise
+        if self.dry_run or not (plan.to_add or plan.to_remove):
+            return self._end(plan)
         if not (self.yes or self._is_confirmed(plan)):
             self.screen.tell("nothing was done")
             return process.SOME_NOT
@@ -106,14 +116,6 @@ class Sync:
         )
         tell = self.screen.tell if plan.rejected else self.screen.say
         tell(plan.summary())
-
-    def _warn_of_removals(self, plan: SyncReport) -> None:
-        if len(plan.to_remove) > plan.max_removals:
-            self.screen.say(
-                f"that is more than the {plan.max_removals:,} removals that are permitted; if the"
-                f" file is right, pass --max-removals {len(plan.to_remove)}",
-                "yellow",
-            )
 
     def _is_confirmed(self, plan: SyncReport) -> bool:
         for name, stream in (("stdin", sys.stdin), ("stderr", sys.stderr)):
@@ -168,9 +170,7 @@ class Sync:
         """Print the result, and return the exit code."""
         parts = [report for report in (done.removed, done.added) if report is not None]
         is_equal = not done.rejected and all(outcome.ok for part in parts for outcome in part)
-        code = process.ALL_DONE if is_equal else process.SOME_NOT
-        if error is not None or interrupted:
-            code = process.ENDED_EARLY if error is not None else process.INTERRUPTED
+        code = process.exit_code(error, interrupted=interrupted, all_done=is_equal)
         if self.as_json:
             with contextlib.suppress(BrokenPipeError):
                 emit(_as_json(done, dry_run=self.dry_run, error=error, interrupted=interrupted))
