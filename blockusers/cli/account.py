@@ -34,14 +34,12 @@ def open_account(screen: Screen, *, sandbox: bool, token_file: Path | None) -> I
     Raises:
         UsageError: Credentials are missing or wrong.
     """
-    with contextlib.ExitStack() as stack:
-        if sandbox:
-            server = stack.enter_context(Sandbox(Rules(window=None)))
-            account = Account(**server.credentials)
-            screen.say("using a sandbox: nobody is reached", "dim")
-        else:
-            account = _from_environment(screen, token_file)
-        yield account
+    if not sandbox:
+        yield _from_environment(screen, token_file)
+        return
+    with Sandbox(Rules(window=None)) as server:
+        screen.say("using a sandbox: nobody is reached", "dim")
+        yield Account(**server.credentials)
 
 
 def blocklist_of(account: Account, *, sandbox: bool) -> str:

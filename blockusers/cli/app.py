@@ -39,7 +39,7 @@ from blockusers.cli.options import (
     Users,
     Yes,
 )
-from blockusers.cli.process import describe, emit, error_boundary
+from blockusers.cli.process import emit, error_boundary
 from blockusers.cli.sample_data import make_sample
 from blockusers.cli.sandbox_server import serve
 from blockusers.cli.screen import Meter, Screen
@@ -129,7 +129,7 @@ def _job_command(operation: Operation) -> Callable[..., None]:
             done = journal.done(operation) if journal else ()
             inputs = filter_done(reading, reader_of(region), done)
             screen.complain(inputs.complaints)
-            with screen.meter(len(inputs.users), describe) as meter:
+            with screen.meter(len(inputs.users)) as meter:
                 record = Record(operation, meter, journal)
                 result = run_job(account, inputs, record, region=region)
             _conclude(result, screen, journal, as_json=as_json)
@@ -234,7 +234,7 @@ def _list(
     with error_boundary(debug=debug):
         with (
             open_account(screen, sandbox=sandbox, token_file=token_file) as account,
-            screen.meter(0, describe) as meter,
+            screen.meter(0) as meter,
         ):
             listed = process.run(_print_blocked(account, meter, as_json=as_json))
         screen.say(f"{count(listed, 'user')} blocked")
@@ -283,7 +283,7 @@ def _check(
             names = [entry.value for entry in reading.entries]
             with (
                 open_account(screen, sandbox=sandbox, token_file=token_file) as account,
-                screen.meter(0, describe) as meter,
+                screen.meter(0) as meter,
             ):
                 blocked = process.run(find_blocked(account, names, region, meter))
         checks = [check_entry(entry, reader_of(region), blocked) for entry in reading.entries]

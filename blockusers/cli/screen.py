@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from blockusers.cli.process import discard, printable
+from blockusers.cli.process import describe, discard, printable
 from blockusers.observe.events import Event, RequestEnded, Retrying
 from blockusers.pace.protocol import Pace
 from blockusers.values.errors import RateLimited
@@ -47,7 +47,6 @@ class Meter:
 
     total: int = 0
     """How many users there are; 0 if that is unknown, as for a listing."""
-    _explain: Callable[[Exception], str] = str
     _clock: Callable[[], float] = time.monotonic
     _say: Callable[[str], object] | None = attrs.field(default=None, alias="say")
     """Prints a line from time to time; None if there is a bar, or nothing is shown."""
@@ -82,7 +81,7 @@ class Meter:
         match event:
             case Retrying(error=Exception() as error):
                 if not isinstance(error, RateLimited):
-                    self._waits = (self._explain(error), self._clock() + event.wait)
+                    self._waits = (describe(error), self._clock() + event.wait)
                 self._print_line()
             case RequestEnded(error=None):
                 self._waits = None
@@ -164,16 +163,14 @@ class Screen:
             say(f"… and {more:,} more like these", "yellow")
 
     @contextmanager
-    def meter(self, total: int, explain: Callable[[Exception], str] = str) -> Iterator[Meter]:
+    def meter(self, total: int) -> Iterator[Meter]:
         """Show how far a job with *total* users is: a bar on a terminal, else a line at times.
 
-        Args:
-            total: How many users there are; 0 where that is unknown, as in a listing.
-            explain: Says in a line why a request will be sent again.
+        A listing has a *total* of 0, for it is not known.
         """
         if total and self.console.is_interactive and not self.quiet:
-            meter = Meter(total, explain)
+            meter = Meter(total)
             with Live(meter, console=self.console, transient=True, refresh_per_second=10):
                 yield meter
         else:
-            yield Meter(total, explain, say=None if self.quiet else self.say)
+            yield Meter(total, say=None if self.quiet else self.say)

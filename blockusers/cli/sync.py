@@ -87,7 +87,7 @@ class Sync:
 
     def _make_plan(self, names: Sequence[User]) -> SyncReport:
         async def read() -> SyncReport:
-            with self.screen.meter(0, describe) as meter:
+            with self.screen.meter(0) as meter:
                 async with self._client(meter) as client:
                     return await client.sync(names, dry_run=True, max_removals=self.max_removals)
 
@@ -141,7 +141,7 @@ class Sync:
 
     def _carry_out(self, plan: SyncReport) -> int:
         """Do what *plan* says; however it ends, say what was done: removals cannot be undone."""
-        with self.screen.meter(len(plan.to_add) + len(plan.to_remove), describe) as meter:
+        with self.screen.meter(len(plan.to_add) + len(plan.to_remove)) as meter:
             # These numbers come from the list, so they have a country code in every region.
             removed = Record(Operation.UNBLOCK, meter, self.journal, INTERNATIONAL)
             added = Record(Operation.BLOCK, meter, self.journal)

@@ -71,7 +71,7 @@ class ScheduledGlitch:
 
     def strikes(self, request: RecordedRequest) -> bool:
         """Return whether the glitch strikes *request*, and count it if so."""
-        if not self._is_for(request) or not self._dice():
+        if not self._is_for(request) or not self._by_chance():
             return False
         if self._left is not None:
             self._left -= 1
@@ -85,5 +85,5 @@ class ScheduledGlitch:
             and (self.user is None or self.user in {user.lstrip("+") for user in request.users})
         )
 
-    def _dice(self) -> bool:
+    def _by_chance(self) -> bool:
         return self.probability is None or self._random.random() < self.probability

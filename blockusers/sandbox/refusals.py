@@ -16,7 +16,7 @@ class Wording(NamedTuple):
     """The HTTP status, where the code refuses a whole request."""
     message: str
     details: str
-    """What `error_data` says, unless the refusal itself knows better."""
+    """What `error_data` says, unless the refusal has details of its own."""
 
 
 WORDINGS: Final[dict[int, Wording]] = {
