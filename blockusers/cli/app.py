@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from collections.abc import Callable
@@ -39,7 +38,7 @@ from blockusers.cli.options import (
     Users,
     Yes,
 )
-from blockusers.cli.process import emit, error_boundary
+from blockusers.cli.process import emit, emit_lines, error_boundary
 from blockusers.cli.sample_data import make_sample
 from blockusers.cli.sandbox_server import serve
 from blockusers.cli.screen import Meter, Screen
@@ -159,8 +158,7 @@ def _read(sources: Sources, screen: Screen) -> Reading:
 
 def _conclude(result: Result, screen: Screen, journal: Journal | None, *, as_json: bool) -> None:
     if as_json:
-        with contextlib.suppress(BrokenPipeError):
-            emit(json.dumps(to_json(result)))
+        emit_lines([json.dumps(to_json(result))])
     sum_up(result, screen, journal)
     raise typer.Exit(result.exit_code)
 

@@ -119,7 +119,7 @@ def read_file(path: Path, column: str | None = None) -> Reading:
             JSON objects.
 
     Raises:
-        UsageError: It cannot be read, is no text, or has no such column.
+        UsageError: It cannot be read, is not text, or does not have that column.
     """
     name = "stdin" if str(path) == "-" else str(path)
     lines = _decode(name, _load(path)).replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -147,7 +147,7 @@ def _load(path: Path) -> bytes:
 
 
 def _read_all(name: str, file: IO[bytes]) -> bytes:
-    """Read a file to its end, unless it has none, as some devices."""
+    """Read a file to its end; reject one that is not text, or has no end, such as a device."""
     data = file.read(_BEGINNING)
     if data.startswith(_WORKBOOKS):
         raise UsageError(f"{name}: this is a workbook or an archive; in Excel: Save as, CSV UTF-8")

@@ -63,11 +63,11 @@ class Inputs:
     """The users of a job."""
 
     users: Sequence[Any]
-    """What is submitted: each user once, but for those who are done already."""
+    """What is submitted: each user once, without those who are done."""
     repeats: int
-    """Inputs that name somebody named before."""
+    """Inputs that name a user who was named before."""
     skipped: int
-    """Inputs that name somebody who is done already."""
+    """Inputs that name a user who is done."""
     reading: Reading
     """What the files hold."""
     complaints: Sequence[str]

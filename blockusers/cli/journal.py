@@ -261,7 +261,7 @@ def _as_csv(rows: Iterable[dict[str, Any]]) -> bytes:
 
 
 def _no_formula(value: Any) -> Any:
-    """Put an apostrophe before what a spreadsheet would take for a formula, but for numbers."""
+    """Put an apostrophe before what a spreadsheet would run as a formula; not before numbers."""
     if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
         return f"'{value}"
     return value

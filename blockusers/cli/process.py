@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from typing import IO, Any, Final, TypeVar
 
 import typer
@@ -174,6 +174,13 @@ def emit(text: str) -> None:
         if isinstance(error, BrokenPipeError):
             raise
         raise OSError(error.errno, error.strerror, "stdout") from None
+
+
+def emit_lines(lines: Iterable[str]) -> None:
+    """Write lines of data to stdout; if the reader has closed it, the work continues."""
+    with contextlib.suppress(BrokenPipeError):
+        for line in lines:
+            emit(line)
 
 
 def discard(stream: IO[str]) -> None:

@@ -6,7 +6,6 @@ Python's own handling of Ctrl-C holds there, so that it ends the question and no
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from blockusers.cli.process import (
     Interrupted,
     UsageError,
     describe,
-    emit,
+    emit_lines,
     error_object,
     printable,
 )
@@ -82,7 +81,7 @@ class Sync:
         if not (self.yes or self._is_confirmed(plan)):
             self.screen.tell("nothing was done")
             return process.SOME_NOT
-        # That, and nothing else, is what was confirmed, whoever came onto the list meanwhile.
+        # Only this plan was confirmed, even if the list has changed in the meantime.
         return self._carry_out(plan)
 
     def _make_plan(self, names: Sequence[User]) -> SyncReport:
@@ -107,9 +106,7 @@ class Sync:
         if not self.as_json:
             lines = [f"remove {written(named_by(user))}" for user in plan.to_remove]
             lines += [f"add {written(named_by(name))}" for name in plan.to_add]
-            with contextlib.suppress(BrokenPipeError):  # `| head` does not end the work
-                for line in lines:
-                    emit(printable(line))
+            emit_lines(map(printable, lines))
         self.screen.complain(
             [f"rejected: {mask(written(one.input))} {one.fault}" for one in plan.rejected],
             always=True,
@@ -172,8 +169,8 @@ class Sync:
         is_equal = not done.rejected and all(outcome.ok for part in parts for outcome in part)
         code = process.exit_code(error, interrupted=interrupted, all_done=is_equal)
         if self.as_json:
-            with contextlib.suppress(BrokenPipeError):
-                emit(_as_json(done, dry_run=self.dry_run, error=error, interrupted=interrupted))
+            text = _as_json(done, dry_run=self.dry_run, error=error, interrupted=interrupted)
+            emit_lines([text])
         tell = self.screen.say if code == process.ALL_DONE else self.screen.tell
         if parts:
             tell(done.summary())

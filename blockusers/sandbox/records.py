@@ -33,7 +33,7 @@ class RecordedRequest:
     path: str = attrs.field(repr=_masked)
     query: Mapping[str, str] = attrs.field(repr=False)
     headers: Mapping[str, str] = attrs.field(repr=False)
-    """Looked up whatever the case of the names."""
+    """Names in any case find them."""
     users: tuple[str, ...] = attrs.field(default=(), repr=_counted)
     """The strings sent as users; none yet while the body is not read."""
     status: int | None = None
