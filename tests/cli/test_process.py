@@ -369,11 +369,3 @@ def test_ctrl_c_ends_a_real_process(environment: dict[str, str], sandbox: Sandbo
     assert running.returncode == 130
     assert "2 unknown" in stderr
     assert "Traceback" not in stderr
-
-
-def test_loops_are_left_as_they_were() -> None:
-    """A command leaves no signal handler behind."""
-    before = signal.getsignal(signal.SIGTERM)
-    process.run(asyncio.sleep(0))
-
-    assert signal.getsignal(signal.SIGTERM) == before
