@@ -86,7 +86,8 @@ class Demo:
             f"{report.requests} requests: {first} with {_CHUNK} users each, {again} more for"
             f" {transient} users that failed with"
         )
-        self._say(f"139103 (a transient error), {refused} over the rate limit; all sent again.")
+        limited = f"{refused} refused for the rate limit"
+        self._say(f"139103 (a transient error), {limited}; both were sent again.")
 
     def _check_report(self, report: Report, sandbox: Sandbox) -> None:
         lines, done = len(self.sample.inputs), _ids(report.succeeded)
