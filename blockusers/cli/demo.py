@@ -87,7 +87,7 @@ class Demo:
             f" {transient} users that failed with"
         )
         limited = f"{refused} refused for the rate limit"
-        self._say(f"139103 (a transient error), {limited}; both were sent again.")
+        self._say(f"139103 (a transient error), {limited}; all sent again.")
 
     def _check_report(self, report: Report, sandbox: Sandbox) -> None:
         lines, done = len(self.sample.inputs), _ids(report.succeeded)

@@ -95,6 +95,7 @@ def test_the_demo_shows_everything(bare: Any) -> None:
     assert ran.stdout.count("✓") == 4
     assert "✗" not in ran.stdout
     assert "2 more for 6 users that failed" in ran.stdout
+    assert "all sent again.\n" in ran.stdout
     for word in ("BSUID", "131047 x 24", "131021 x 1", "input x 7", "139103", "rate limit"):
         assert word in ran.stdout
     assert "\x1b" not in ran.stdout
