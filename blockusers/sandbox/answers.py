@@ -42,14 +42,12 @@ class AnswerBuilder:
 
     def refused(self, refusal: Refusal, path: str) -> Answer:
         """Build the answer to a request that is refused."""
-        headers = self._headers(path)
-        if refusal.code == 130429 and self._rules.retry_after is not None:
-            headers["Retry-After"] = f"{self._rules.retry_after:.15g}"
+        limited = refusal.code == 130429
+        status = self._rules.limit_status if limited else refusal.status
+        headers = self._headers(path, limited=limited)
         if refusal.status == 401:
             headers["WWW-Authenticate"] = _CHALLENGE.format(refusal.message)
-        return Answer(
-            refusal.status, orjson.dumps({"error": _error(refusal)}), headers, refusal.code
-        )
+        return Answer(status, orjson.dumps({"error": _error(refusal)}), headers, refusal.code)
 
     def changed(
         self, method: str, users: Sequence[User], faults: Mapping[str, int], path: str
@@ -116,7 +114,8 @@ class AnswerBuilder:
             paging["previous"] = f"{_TRAP}{path}?limit={len(page.keys)}&before={cursors['before']}"
         return paging
 
-    def _headers(self, path: str) -> dict[str, str]:
+    def _headers(self, path: str, *, limited: bool = False) -> dict[str, str]:
+        """Return the headers of an answer; when *limited*, with the waits that the rules set."""
         headers = {
             "Content-Type": "application/json; charset=UTF-8",
             "Cache-Control": "private, no-cache, no-store, must-revalidate",
@@ -125,7 +124,23 @@ class AnswerBuilder:
         version = path.removeprefix("/").partition("/")[0]
         if version.startswith("v"):
             headers["facebook-api-version"] = version
+        if limited and self._rules.retry_after is not None:
+            headers["Retry-After"] = f"{self._rules.retry_after:.15g}"
+        if self._rules.regain_minutes is not None:
+            minutes = self._rules.regain_minutes if limited else 0
+            headers["x-business-use-case-usage"] = self._usage(minutes)
         return headers
+
+    def _usage(self, minutes: int) -> str:
+        share = 100 if minutes else 1
+        usage = {
+            "type": "whatsapp",
+            "call_count": share,
+            "total_cputime": share,
+            "total_time": share,
+            "estimated_time_to_regain_access": minutes,
+        }
+        return orjson.dumps({self._rules.phone_number_ids[0]: [usage]}).decode()
 
 
 def _row(user: User) -> _Row:

@@ -26,11 +26,15 @@ class Bucket:
         """Return whether one more request is admitted now."""
         if self._rules.rate is None:
             return True
+        self._refill(self._rules.rate)
+        if self._tokens >= 1:
+            self._tokens -= 1
+            return True
+        if self._rules.rejections_cost:
+            self._tokens = max(self._tokens - 1, -4.0 * self._rules.burst)
+        return False
+
+    def _refill(self, rate: float) -> None:
         now = self._clock()
-        refill = (now - self._filled_at) * self._rules.rate
-        self._tokens = min(self._tokens + refill, float(self._rules.burst))
+        self._tokens = min(self._tokens + (now - self._filled_at) * rate, float(self._rules.burst))
         self._filled_at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True

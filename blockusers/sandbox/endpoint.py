@@ -89,7 +89,7 @@ class Endpoint:
 
     def _carry_out(self, call: Call) -> Answer:
         blocklist, bucket = self._find(self._authenticate(call), call.method)
-        if not bucket.take():
+        if (call.method != "GET" or self._rules.listing_costs) and not bucket.take():
             raise Refusal(130429, "Too many requests in a short time")
         if call.method == "GET":
             return self._builder.listed(self._page(blocklist, call.query), call.path)

@@ -72,8 +72,17 @@ class Rules:
     """Requests per second and business number in the long run; `None` sets no limit."""
     burst: int = attrs.field(default=10, validator=_from_one)
     """How many requests may come at once after a rest."""
+    rejections_cost: bool = False
+    """Whether a rejected request uses up the limit too, to four bursts below zero."""
+    listing_costs: bool = True
+    """Whether GET is under the same limit."""
+    limit_status: int = attrs.field(default=400, validator=_http_status)
+    """The HTTP status of 130429."""
     retry_after: float | None = attrs.field(default=None, validator=_more_than_0)
     """The `Retry-After` sent with 130429; `None` sends none."""
+    regain_minutes: int | None = attrs.field(default=None, validator=validators.optional(_from_one))
+    """The time to regain access that `x-business-use-case-usage` tells with 130429, in minutes
+    (0 with every other answer); `None` sends no such header."""
     latency: float = attrs.field(default=0.0, validator=validators.ge(0))
     """How long an answer takes. The effect comes first, then the wait."""
 

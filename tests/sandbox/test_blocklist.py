@@ -188,3 +188,16 @@ def test_the_bucket_gives_a_burst_and_then_its_rate() -> None:
     assert [bucket.take() for _ in range(2)] == [True, False]
     clock.now += 3600
     assert [bucket.take() for _ in range(4)] == [True, True, True, False]
+
+
+def test_rejections_may_cost_too() -> None:
+    """Whoever hammers on stays shut out for longer, but not for ever."""
+    clock = Clock()
+    bucket = Bucket(Rules(rate=1.0, burst=1, rejections_cost=True), clock)
+    for _ in range(100):
+        bucket.take()
+
+    clock.now += 4.5
+    assert not bucket.take()
+    clock.now += 2.0
+    assert bucket.take()

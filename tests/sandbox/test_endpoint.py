@@ -175,15 +175,30 @@ def test_too_many_requests(serve: Callable[..., Api], clock: Clock) -> None:
     assert codes == [None, None, 130429]
     assert (refused.status, refused.code) == (400, 130429)
     assert "Retry-After" not in refused.headers
+    assert "x-business-use-case-usage" not in refused.headers
     clock.now += 1
     assert api.get().status == 200
 
 
-def test_a_refusal_may_say_how_long_to_wait(serve: Callable[..., Api]) -> None:
-    """By the rules it carries `Retry-After`."""
-    api = serve(rate=1.0, burst=1, retry_after=1.5)
+def test_hints(serve: Callable[..., Api]) -> None:
+    """By the rules a refusal says how long to wait, in either header; a success says 0."""
+    api = serve(rate=1.0, burst=1, retry_after=1.5, regain_minutes=2, limit_status=429)
+    regains = []
+    for _ in range(2):
+        reply = api.get()
+        usage = json.loads(reply.headers["x-business-use-case-usage"])
+        regains.append(usage[NUMBER_ID][0]["estimated_time_to_regain_access"])
 
-    assert [api.get().headers["Retry-After"] for _ in range(2)] == [None, "1.5"]
+    assert regains == [0, 2]
+    assert (reply.status, reply.headers["Retry-After"]) == (429, "1.5")
+
+
+def test_listing_may_be_free(serve: Callable[..., Api]) -> None:
+    """By the rules GET takes nothing from the limit."""
+    api = serve(rate=1.0, burst=1, listing_costs=False)
+
+    assert [api.get().status for _ in range(3)] == [200] * 3
+    assert api.post(ANN).status == 200
 
 
 def test_business_numbers_share_nothing(serve: Callable[..., Api]) -> None:
