@@ -1,5 +1,5 @@
-"""The command line (extra `[cli]`): the library at a shell's prompt, for people and for scripts.
+"""The command line (extra `[cli]`): `blockusers` for people at a terminal and for scripts.
 
-Data goes to stdout, all else to stderr.  On the screen phone numbers are masked; whole they stand
-only where they are the data that was asked for.
+Data goes to stdout, all else to stderr.  Messages mask phone numbers; only the
+data that was asked for shows them in full.
 """

@@ -1,4 +1,4 @@
-"""Which account a command works on: one of the environment, or a sandbox of its own."""
+"""Opens the account of a command: from the environment, or a sandbox with `--sandbox`."""
 
 from __future__ import annotations
 
@@ -24,24 +24,22 @@ NO_TOKEN_HERE: Final = (
 
 @contextlib.contextmanager
 def open_account(screen: Screen, *, sandbox: bool, token_file: Path | None) -> Iterator[Account]:
-    """Give the account to work on.
+    """Open the account to work on.
 
     Args:
-        screen: Is told what to be careful of.
+        screen: Shows warnings.
         sandbox: Start a sandbox for the time of the block; it needs no credentials.
         token_file: Holds the token, instead of the environment.
 
     Raises:
         UsageError: Credentials are missing or wrong.
     """
-    with contextlib.ExitStack() as stack:
-        if sandbox:
-            server = stack.enter_context(Sandbox(Rules(window=None)))
-            account = Account(**server.credentials)
-            screen.say("on a sandbox, nobody is reached", "dim")
-        else:
-            account = _from_environment(screen, token_file)
-        yield account
+    if not sandbox:
+        yield _from_environment(screen, token_file)
+        return
+    with Sandbox(Rules(window=None)) as server:
+        screen.say("using a sandbox: nobody is reached", "dim")
+        yield Account(**server.credentials)
 
 
 def blocklist_of(account: Account, *, sandbox: bool) -> str:

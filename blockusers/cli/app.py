@@ -1,12 +1,10 @@
-"""The commands: their arguments and their help. What they do is in the modules beside this one."""
+"""Defines the commands, such as `blockusers block`: their options, and what each of them calls."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections import Counter
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from contextlib import ExitStack, aclosing
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,29 +18,32 @@ import blockusers
 from blockusers.cli import help_texts, process
 from blockusers.cli.account import blocklist_of, open_account
 from blockusers.cli.checking import check_entry, find_blocked, in_words, totals_of
-from blockusers.cli.demo import Tour
-from blockusers.cli.input_files import Reading
-from blockusers.cli.job import Ending, Job, Sources, filter_done, reader_of
+from blockusers.cli.demo import Demo
+from blockusers.cli.input_files import Reading, count, reader_of
+from blockusers.cli.job import Record, Result, Sources, filter_done, run_job
 from blockusers.cli.journal import Journal, open_journal
 from blockusers.cli.options import (
     AsJson,
     Column,
     Debug,
+    DryRun,
     Files,
+    MaxRemovals,
     Output,
     Quiet,
     Region,
     Sandbox,
-    SyncOutput,
     Token,
     TokenFile,
     Users,
+    Yes,
 )
-from blockusers.cli.process import describe, emit, error_boundary
+from blockusers.cli.process import emit, emit_lines, error_boundary
+from blockusers.cli.sample_data import make_sample
 from blockusers.cli.sandbox_server import serve
 from blockusers.cli.screen import Meter, Screen
 from blockusers.cli.summary import as_json as to_json
-from blockusers.cli.summary import count, sum_up
+from blockusers.cli.summary import sum_up
 from blockusers.cli.sync import Sync
 from blockusers.client import Client
 from blockusers.sandbox import Rules
@@ -52,7 +53,7 @@ from blockusers.values.outcome import Operation
 
 
 def _hide_type(params: list[Any]) -> list[Any]:
-    """Let the help say nothing about the value of a flag, for it takes none."""
+    """Hide `<bool>` beside flags in the help, for they take no value."""
     for param in params:
         if getattr(param, "is_flag", False):
             param.metavar = ""
@@ -93,7 +94,7 @@ def _main(
         typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
     ] = False,
 ) -> None:
-    """Take what stands before the command."""
+    """Handle the options before the command."""
 
 
 # Blocking and unblocking.
@@ -114,7 +115,7 @@ def _job_command(operation: Operation) -> Callable[..., None]:
         debug: Debug = False,
         _token: Token = None,
     ) -> None:
-        screen, reader = Screen(quiet=quiet), reader_of(region)
+        screen = Screen(quiet=quiet)
         with error_boundary(debug=debug, as_json=as_json), ExitStack() as stack:
             sources = Sources(users or (), files or (), column)
             account = stack.enter_context(
@@ -124,11 +125,13 @@ def _job_command(operation: Operation) -> Callable[..., None]:
             blocklist = blocklist_of(account, sandbox=sandbox)
             journal = _open(stack, screen, output, blocklist=blocklist, region=region)
             reading = _read(sources, screen)
-            inputs = filter_done(reading, reader, journal.done(operation) if journal else ())
+            done = journal.done(operation) if journal else ()
+            inputs = filter_done(reading, reader_of(region), done)
             screen.complain(inputs.complaints)
-            with screen.meter(inputs.distinct, describe) as meter:
-                ending = Job(operation, inputs, meter, journal, region).run(account)
-            _conclude(ending, screen, journal, as_json=as_json)
+            with screen.meter(len(inputs.users)) as meter:
+                record = Record(operation, meter, journal)
+                result = run_job(account, inputs, record, region=region)
+            _conclude(result, screen, journal, as_json=as_json)
 
     return command
 
@@ -138,8 +141,7 @@ def _open(
 ) -> Journal | None:
     if output is None:
         return None
-    opened = open_journal(output, blocklist, region=region, reader=reader_of(region))
-    journal = stack.enter_context(opened)
+    journal = stack.enter_context(open_journal(output, blocklist, region))
     for line in journal.notes:
         screen.say(line, "yellow")
     return journal
@@ -147,19 +149,18 @@ def _open(
 
 def _read(sources: Sources, screen: Screen) -> Reading:
     if Path("-") in sources.files and sys.stdin is not None and sys.stdin.isatty():
-        screen.say("type the users, one a line; Ctrl-D ends the list", "dim")
+        screen.say("type the users, one per line; Ctrl-D ends the list", "dim")
     reading = sources.read()
     for line in reading.headers:
         screen.say(line, "dim")
     return reading
 
 
-def _conclude(ending: Ending, screen: Screen, journal: Journal | None, *, as_json: bool) -> None:
+def _conclude(result: Result, screen: Screen, journal: Journal | None, *, as_json: bool) -> None:
     if as_json:
-        with contextlib.suppress(BrokenPipeError):
-            emit(json.dumps(to_json(ending)))
-    sum_up(ending, screen, journal)
-    raise typer.Exit(ending.exit_code)
+        emit_lines([json.dumps(to_json(result))])
+    sum_up(result, screen, journal)
+    raise typer.Exit(result.exit_code)
 
 
 app.command("block", cls=_Command, help=help_texts.BLOCK)(_job_command(Operation.BLOCK))
@@ -171,23 +172,14 @@ def _sync(
     *,
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE", help="All who shall be blocked: lines, CSV or JSON Lines."),
+        typer.Argument(metavar="FILE", help="All users to be blocked: lines, CSV or JSON Lines."),
     ],
     column: Column = None,
     region: Region = None,
-    output: SyncOutput = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what there is to do.")
-    ] = False,
-    max_removals: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            metavar="N",
-            help="Most users to unblock; else a tenth of those blocked, or what you confirm.",
-        ),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    output: Output = None,
+    dry_run: DryRun = False,
+    max_removals: MaxRemovals = None,
+    yes: Yes = False,
     sandbox: Sandbox = False,
     token_file: TokenFile = None,
     quiet: Quiet = False,
@@ -202,9 +194,11 @@ def _sync(
         blocklist = blocklist_of(account, sandbox=sandbox)
         journal = _open(stack, screen, output, blocklist=blocklist, region=region)
         reading = _read(Sources((), files, column), screen)
-        screen.complain(reading.complaints, matters=True)
+        screen.complain(reading.complaints, always=True)
         if reading.complaints:
-            raise process.UsageError("fix these lines first: whom they name would be unblocked")
+            raise process.UsageError(
+                "fix these lines first, or the users in them would be unblocked"
+            )
         if reading.empty:
             screen.say(f"{count(reading.empty, 'empty cell')} skipped")
         work = Sync(
@@ -220,7 +214,7 @@ def _sync(
         raise typer.Exit(work.run([entry.value for entry in reading.entries]))
 
 
-# Looking.
+# Listing and checking.
 
 
 @app.command("list", cls=_Command, help=help_texts.LIST)
@@ -238,7 +232,7 @@ def _list(
     with error_boundary(debug=debug):
         with (
             open_account(screen, sandbox=sandbox, token_file=token_file) as account,
-            screen.meter(0, describe) as meter,
+            screen.meter(0) as meter,
         ):
             listed = process.run(_print_blocked(account, meter, as_json=as_json))
         screen.say(f"{count(listed, 'user')} blocked")
@@ -260,8 +254,8 @@ def _line(user: BlockedUser, *, as_json: bool) -> str:
     return json.dumps(attrs.asdict(user)) if as_json else user.wa_id or user.user_id or ""
 
 
-@app.command(cls=_Command, help=help_texts.CHECK)
-def check(
+@app.command("check", cls=_Command, help=help_texts.CHECK)
+def _check(
     *,
     users: Users = None,
     files: Files = None,
@@ -278,27 +272,24 @@ def check(
     _token: Token = None,
 ) -> None:
     """Say how each user is read, or why it is rejected."""
-    screen, reader = Screen(quiet=quiet), reader_of(region)
+    screen = Screen(quiet=quiet)
     with error_boundary(debug=debug):
         reading = _read(Sources(users or (), files or (), column), screen)
         screen.complain(reading.complaints)
-        blocked: Container[str] | None = None
+        blocked = None
         if listed:
             names = [entry.value for entry in reading.entries]
             with (
                 open_account(screen, sandbox=sandbox, token_file=token_file) as account,
-                screen.meter(0, describe) as meter,
+                screen.meter(0) as meter,
             ):
                 blocked = process.run(find_blocked(account, names, region, meter))
-        totals = Counter[str]()
-        for entry in reading.entries:
-            checked = check_entry(entry, reader, blocked)
-            totals[checked["kind"]] += 1
-            totals["blocked"] += bool(checked["blocked"])
-            emit(json.dumps(checked) if as_json else in_words(entry, checked))
-        screen.say(totals_of(totals, reading, listed=listed))
-        all_read = not (totals["rejected"] or reading.complaints)
-        raise typer.Exit(process.ALL_DONE if all_read else process.SOME_NOT)
+        checks = [check_entry(entry, reader_of(region), blocked) for entry in reading.entries]
+        for check in checks:
+            emit(json.dumps(check) if as_json else in_words(check))
+        screen.say(totals_of(checks, reading, listed=listed))
+        is_right = not reading.complaints and all(check["user"] for check in checks)
+        raise typer.Exit(process.ALL_DONE if is_right else process.SOME_NOT)
 
 
 # The sandbox.
@@ -335,8 +326,10 @@ def demo(
     seed: Annotated[int, typer.Option(help="Another seed, another list.")] = 1,
     debug: Debug = False,
 ) -> None:
-    """Take the tour."""
+    """Show what it does."""
     console = Console(highlight=False, emoji=False)
     with error_boundary(debug=debug):
-        balanced = process.run(Tour(Screen(console), users=users, seed=seed).run())
-        raise typer.Exit(process.ALL_DONE if balanced else process.SOME_NOT)
+        # Lines of progress would only be in the way of what is explained.
+        screen = Screen(console, quiet=not console.is_interactive)
+        correct = process.run(Demo(screen, make_sample(users, seed)).run())
+        raise typer.Exit(process.ALL_DONE if correct else process.SOME_NOT)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any
 
-from blockusers.cli.input_files import Entry, Reading
+from blockusers.cli.input_files import Entry, Reading, count, unusable
 from blockusers.cli.process import printable
 from blockusers.cli.screen import Meter
-from blockusers.cli.summary import count
 from blockusers.client import Client
 from blockusers.values.account import Account
 from blockusers.values.outcome import written
@@ -40,28 +39,23 @@ def check_entry(entry: Entry, reader: Reader, blocked: Container[str] | None) ->
     }
 
 
-def in_words(entry: Entry, checked: dict[str, Any]) -> str:
+def in_words(check: dict[str, Any]) -> str:
     """Return what `check_entry` said as one line."""
-    where = "" if entry.where.startswith("argument ") else f"{entry.where}: "
-    text = f"{where}{checked['input']}: {checked['kind']}"
-    if checked["kind"] == "rejected":
-        return printable(f"{text}: {checked['note']}").replace("\n", " ")
-    state = {None: "", True: ", blocked", False: ", not blocked"}[checked["blocked"]]
-    note = f"; {checked['note']}" if checked["note"] else ""
-    return printable(f"{text} {checked['user']}{state}{note}").replace("\n", " ")
+    where = "" if check["where"].startswith("argument ") else f"{check['where']}: "
+    state = {None: "", True: ", blocked", False: ", not blocked"}[check["blocked"]]
+    what = f"{check['kind']} {check['user']}{state}; " if check["user"] else "rejected: "
+    text = f"{where}{check['input']}: {what}{check['note'] or ''}"
+    return printable(text.removesuffix("; ")).replace("\n", " ")
 
 
-def totals_of(totals: Counter[str], reading: Reading, *, listed: bool) -> str:
-    """Return such as `3 users: 2 phone numbers, 1 BSUID, 0 rejected`."""
+def totals_of(checks: Sequence[dict[str, Any]], reading: Reading, *, listed: bool) -> str:
+    """Return such as `3 inputs: 2 phone numbers, 1 BSUID, 0 rejected`."""
+    kinds = Counter(check["kind"] for check in checks)
     parts = [
-        count(totals["phone number"], "phone number"),
-        count(totals["BSUID"], "BSUID"),
-        f"{totals['rejected']:,} rejected",
+        count(kinds["phone number"], "phone number"),
+        count(kinds["BSUID"], "BSUID"),
+        f"{kinds['rejected']:,} rejected",
     ]
     if listed:
-        parts.append(f"{totals['blocked']:,} blocked")
-    if reading.empty:
-        parts.append(f"{count(reading.empty, 'empty cell')} skipped")
-    if reading.complaints:
-        parts.append(f"{count(len(reading.complaints), 'line')} could not be read")
-    return f"{count(len(reading.entries), 'input')}: {', '.join(parts)}"
+        parts.append(f"{sum(check['blocked'] is True for check in checks):,} blocked")
+    return f"{count(len(checks), 'input')}: {', '.join(parts + unusable(reading))}"

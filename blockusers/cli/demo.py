@@ -1,149 +1,138 @@
-"""The demo: blocks, lists and unblocks a real-looking list on a sandbox, and checks the result."""
+"""The demo: blocks, lists and unblocks sample data on a sandbox, explains and checks the result."""
 
 from __future__ import annotations
 
-import time
+import shutil
+import sys
 from collections.abc import Iterable
+from math import ceil
+from pathlib import Path
 from textwrap import shorten
 from typing import Final
 
 import attrs
 
-from blockusers.cli.sample_data import Sample, make_sample
+from blockusers.cli.sample_data import MISTAKES, Sample
 from blockusers.cli.screen import Screen
-from blockusers.cli.summary import count, inputs_add_up, requests, show_faults, statuses
 from blockusers.client import Client
 from blockusers.protocol.retry import RetryPolicy
 from blockusers.sandbox import Rules, Sandbox
 from blockusers.values.account import Account
 from blockusers.values.blocklist import BlockedUser
-from blockusers.values.masking import mask
+from blockusers.values.error_codes import CODES
 from blockusers.values.outcome import Outcome
 from blockusers.values.report import Report
 
 _CHUNK: Final = 100
-_RATE: Final = 20.0
-_BURST: Final = 10
-_SHOWN: Final = 4
-# Against Meta the waits are longer; a tour is for people with something else to do.
+_RULES: Final = Rules(window=None, rate=20.0, burst=10)
+# Against Meta the waits are longer; nobody wants to wait for a demo.
 _SHORT_WAITS: Final = RetryPolicy(wait_initial=0.25, wait_max=1.0)
+_WIDTH: Final = 79
+_NEXT: Final = """
+Next, with your own numbers:
+  {0} check "+1 650 555 1234" "0049 151 234567"
+  {0} block --sandbox --file numbers.csv --output out.csv
+  {0} block --help"""
 
 
 @attrs.define
-class Tour:
-    """Shows what the library does, one step at a time."""
+class Demo:
+    """Shows what the library does, on one screen of 80x24."""
 
     screen: Screen
-    users: int = 5000
-    """How many ordinary numbers are blocked."""
-    seed: int = 1
-    """The same seed makes the same list."""
-    rate: float = _RATE
-    """Requests per second that the sandbox admits."""
-    balanced: bool = attrs.field(default=True, init=False)
-    """Whether every check so far came out right."""
-    _step: int = attrs.field(default=0, init=False)
+    sample: Sample
+    correct: bool = attrs.field(default=True, init=False)
+    """Whether all checks so far were right."""
 
     async def run(self) -> bool:
-        """Take the tour; return whether every check came out right."""
-        rules = Rules(window=None, rate=self.rate, burst=_BURST)
-        async with Sandbox(rules) as sandbox:
-            self._head("A sandbox: a server on this machine that behaves like Meta's endpoint")
-            self._say(f"{sandbox.url}, {self.rate:g} requests per second, no credentials needed")
-            sample = self._show_sample(rules)
+        """Run the demo; return whether all checks were right."""
+        self._title("A sandbox on this computer plays WhatsApp's server; nobody is reached.")
+        self._title(
+            f"The list: {len(self.sample.inputs):,} lines with repeats, mistakes and BSUIDs"
+        )
+        self._say("BSUID: business-scoped user ID (US.1349…), for users who hide their number.")
+        async with Sandbox(_RULES) as sandbox:
             account = Account(**sandbox.credentials)
             async with Client(account, chunk_size=_CHUNK, retry=_SHORT_WAITS) as client:
-                report = await self._block(client, sample)
-                self._check_report(report, sample, sandbox)
-                blocked = await self._list(client, report)
+                report = await self._block(client)
+                self._check_report(report, sandbox)
+                self._title("await client.snapshot()")
+                blocked = await client.snapshot()
+                same = _ids(blocked) == _ids(report.succeeded)
+                self._check(f"listed {len(blocked):,} users, each of them once", holds=same)
                 await self._unblock(client, blocked, sandbox)
-        return self.balanced
+        self.screen.tell(_NEXT.format(_program()))
+        return self.correct
 
-    def _show_sample(self, rules: Rules) -> Sample:
-        sample = make_sample(self.users, self.seed, rules.own_number)
-        self._head(f"A list as people keep it: {count(len(sample.inputs), 'line')}")
-        self._say("numbers of 16 countries in many spellings, BSUIDs, repeats, mistakes such as")
-        self._say("  0049 151…  (650) 555-…  4.91512E+12  anna@…  +44 (0)7911…")
-        return sample
-
-    async def _block(self, client: Client, sample: Sample) -> Report:
-        self._head("await client.block(numbers)")
-        with self.screen.meter(sample.distinct) as meter:
+    async def _block(self, client: Client) -> Report:
+        self._title("await client.block(lines)")
+        with self.screen.meter(self.sample.distinct) as meter:
             meter.watch(client.pace)
-            report = await client.block(sample.inputs, on_settled=meter.add)
-        self._tell_report(report)
-        show_faults(self.screen, report)
-        self._say("report.failed holds each of them, such as")
-        for outcome in _samples(report.failed):
-            why = str(outcome.fault).partition(";")[0]
-            self._say(f"  {_name(outcome):10} {shorten(why, 60, placeholder=' …')}", "dim")
+            report = await client.block(self.sample.inputs, on_settled=meter.add)
+        done = f"{len(report.succeeded):,} of {len(report):,} users"
+        self._say(f"blocked {done} in {report.elapsed:.1f} s; report.failed has the others:")
+        for code, outcomes in report.faults_by_code.items():
+            if isinstance(code, int):
+                self._say(f"{code} x {len(outcomes)}: {CODES[code].meaning}")
+        self._say(f"input x {_rejected(report)}: rejected and not sent: {', '.join(MISTAKES)}")
+        self._explain_requests(report)
         return report
 
-    def _tell_report(self, report: Report) -> None:
-        self._say(f"{statuses(report)} in {report.elapsed:.1f} s")
-        self._say(requests(report))
+    def _explain_requests(self, report: Report) -> None:
+        first = ceil((len(report) - _rejected(report)) / _CHUNK)
+        again = report.requests - report.rate_limited - first
+        transient, refused = len(self.sample.transient), report.rate_limited
+        self._say(
+            f"{report.requests} requests: {first} with {_CHUNK} users each, {again} more for"
+            f" {transient} users that failed with"
+        )
+        limited = f"{refused} refused for the rate limit"
+        self._say(f"139103 (a transient error), {limited}; all sent again.")
 
-    def _check_report(self, report: Report, sample: Sample, sandbox: Sandbox) -> None:
-        self._head("Is everybody accounted for?")
-        done = {outcome.wa_id or outcome.user_id for outcome in report.succeeded}
+    def _check_report(self, report: Report, sandbox: Sandbox) -> None:
+        lines, done = len(self.sample.inputs), _ids(report.succeeded)
         self._check(
-            inputs_add_up(report.repeats, len(report)),
-            holds=len(sample.inputs) == report.repeats + len(report)
-            and len(report) == sample.distinct,
+            f"{lines:,} lines = {report.repeats:,} repeats + {len(report):,} users",
+            holds=(lines - report.repeats) == len(report) == self.sample.distinct,
         )
         self._check(
-            f"the sandbox's own list has the same {len(done):,} users as report.succeeded",
-            holds=done == sandbox.blocklist(),
+            f"the sandbox has the same {len(done):,} users on its blocklist",
+            holds=done == sorted(sandbox.blocklist()) and self.sample.transient <= {*done},
         )
-        self._check(
-            f"{len(sample.transient)} users failed twice with 139103 and got through after",
-            holds=sample.transient <= done,
-        )
-
-    async def _list(self, client: Client, report: Report) -> tuple[BlockedUser, ...]:
-        self._head("await client.snapshot()")
-        began = time.monotonic()
-        blocked = await client.snapshot()
-        elapsed = time.monotonic() - began
-        first = "  ".join(mask(user.wa_id or user.user_id or "") for user in blocked[:_SHOWN])
-        self._say(f"{count(len(blocked), 'user')} in {elapsed:.1f} s: {first}  …")
-        self._check(
-            "nobody twice, nobody left out", holds=_keys(blocked) == _keys(report.succeeded)
-        )
-        return blocked
 
     async def _unblock(
         self, client: Client, blocked: tuple[BlockedUser, ...], sandbox: Sandbox
     ) -> None:
-        self._head("await client.unblock(snapshot)")
+        self._title("await client.unblock(snapshot)")
         with self.screen.meter(len(blocked)) as meter:
             meter.watch(client.pace)
             report = await client.unblock(blocked, on_settled=meter.add)
-        self._tell_report(report)
-        left = [user async for user in client.blocked()]
-        self._check("the list is empty again", holds=not left and not sandbox.blocklist())
+        self._check(
+            f"unblocked {len(report.succeeded):,} users; the blocklist is empty again",
+            holds=not sandbox.blocklist(),
+        )
 
-    def _head(self, text: str) -> None:
-        self._step += 1
-        self.screen.tell(f"\n{self._step}  {text}", "bold")
+    def _title(self, text: str) -> None:
+        self.screen.tell(text, "bold")
 
     def _say(self, text: str, style: str = "") -> None:
-        self.screen.tell(f"   {text}", style)
+        self.screen.tell(f"  {shorten(text, _WIDTH - 2, placeholder=' …')}", style)
 
     def _check(self, text: str, *, holds: bool) -> None:
-        self.balanced = self.balanced and holds
+        self.correct = self.correct and holds
         self._say(f"{'✓' if holds else '✗'} {text}", "green" if holds else "bold red")
 
 
-def _samples(failed: Iterable[Outcome]) -> list[Outcome]:
-    """Pick one outcome of each code."""
-    return list({outcome.fault and outcome.fault.code: outcome for outcome in failed}.values())
+def _ids(users: Iterable[BlockedUser | Outcome]) -> list[str]:
+    return sorted(user.wa_id or user.user_id or "" for user in users)
 
 
-def _name(outcome: Outcome) -> str:
-    """Mask whom the server named; what was rejected, as it was written."""
-    return mask(outcome.wa_id or outcome.user_id or str(outcome.input))
+def _rejected(report: Report) -> int:
+    return sum(outcome.fault is not None and outcome.fault.code is None for outcome in report)
 
 
-def _keys(people: Iterable[BlockedUser | Outcome]) -> list[str]:
-    return sorted(one.wa_id or one.user_id or "" for one in people)
+def _program() -> str:
+    """Return how to start this program from here."""
+    started = sys.argv[0]
+    is_on_path = shutil.which("blockusers") is not None
+    return "blockusers" if is_on_path or Path(started).stem != "blockusers" else started

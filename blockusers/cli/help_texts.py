@@ -1,4 +1,4 @@
-"""What `--help` says, in Rich's markup. A backspace keeps a paragraph's lines as they are."""
+"""The texts of `--help`, in Rich's markup. A backspace keeps the line ends of a paragraph."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Exit codes: 0 all done, 1 some not, 2 wrong usage, 3 ended early, 130 interrupte
 _JOB: Final = """\
 {what}
 
-With [bold]--output[/] every outcome is kept in a file; run the same line again, and it goes on \
-where it stopped. The rows of a file belong to one account: a rehearsal with [bold]--sandbox[/] \
-does not count for the real run.
+With [bold]--output[/] every outcome is written to a file; run the same command again, and users \
+who are done are skipped. The rows of a file belong to one account: a rehearsal with \
+[bold]--sandbox[/] does not count for the real run.
 
 \b
 [cyan]blockusers {verb} +16505551234 "+44 7911 123456"[/]

@@ -1,12 +1,13 @@
 """Reads lists of users from files: plain lines, CSV, or JSON Lines.
 
-A line that cannot be read costs a complaint, never the rest of the file.  What a line names is not
-judged here: whether it is a user is for the library to say, so that each has an outcome.
+A line that cannot be read is reported, and the rest of the file is read.  Whether a value is a
+valid user is for the library to decide, so that each value has an outcome.
 """
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import re
 import sys
@@ -20,10 +21,12 @@ import orjson
 from blockusers.cli.process import UsageError, printable, reason_of
 from blockusers.values import users as identifiers
 from blockusers.values.masking import mask_all
+from blockusers.values.national import NationalReader
+from blockusers.values.users import INTERNATIONAL, Reader
 
 _DELIMITERS: Final = ",;\t|"
 _ONE_COLUMN: Final = "\x1f"
-"""Delimits the only cell of a row from nothing: `4,91512E+12` is one cell."""
+"""Delimiter for one column; no cell contains it, so that `4,91512E+12` is one cell."""
 _JSON_ENDINGS: Final = {".json", ".jsonl", ".ndjson"}
 _TABLE_ENDINGS: Final = {".csv", ".tsv"}
 _WORKBOOKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
@@ -34,7 +37,7 @@ _DIGITS_OF_A_NAME: Final = 4
 
 
 class Entry(NamedTuple):
-    """What is written for one user, and where."""
+    """One value of the input, and where it is."""
 
     value: Any
     where: str
@@ -42,18 +45,18 @@ class Entry(NamedTuple):
 
 @attrs.define
 class Reading:
-    """What files hold."""
+    """The users in files, and what else was found there."""
 
     entries: list[Entry] = attrs.field(factory=list[Entry])
     complaints: list[str] = attrs.field(factory=list[str])
     """The lines that cannot be read, as `FILE, line N: why`."""
     headers: list[str] = attrs.field(factory=list[str])
-    """The lines that are passed over as headers although nobody said that there is one."""
+    """The lines that are skipped because they look like headers."""
     empty: int = 0
     """Cells without anything in them."""
 
     def add(self, value: Any, where: str) -> None:
-        """Add what stands for one user, unless nothing does."""
+        """Add the value for one user, unless it is empty."""
         if isinstance(value, str):
             value = value.strip()
             # An apostrophe makes a cell text in spreadsheets; our own journal has some.
@@ -64,11 +67,28 @@ class Reading:
             self.entries.append(Entry(value, where))
 
     def extend(self, other: Reading) -> None:
-        """Add what another file holds."""
+        """Add the content of another file."""
         self.entries += other.entries
         self.complaints += other.complaints
         self.headers += other.headers
         self.empty += other.empty
+
+
+def reader_of(region: str | None) -> Reader:
+    """Return what reads users: with national spellings, if a region is named."""
+    return INTERNATIONAL if region is None else NationalReader(region)
+
+
+def count(number: int, thing: str) -> str:
+    """Return such as `1 user`, `2,000 users`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def unusable(reading: Reading) -> list[str]:
+    """Count the cells and lines of files that name nobody."""
+    empty, unread = reading.empty, len(reading.complaints)
+    parts = [f"{count(empty, 'empty cell')} skipped"] if empty else []
+    return [*parts, f"{count(unread, 'line')} could not be read"] if unread else parts
 
 
 @attrs.frozen
@@ -80,18 +100,18 @@ class _Text:
 
     @property
     def first(self) -> str:
-        """The first line that says something."""
+        """The first line that is not empty."""
         return next(filter(None, map(str.strip, self.lines)), "")
 
     def numbered(self) -> Iterator[tuple[str, str]]:
-        """Yield each line that says something, and where it stands."""
+        """Yield where each line is, and its text; empty lines are skipped."""
         for number, line in enumerate(self.lines, 1):
             if text := line.strip():
                 yield f"{self.name}, line {number}", text
 
 
 def read_file(path: Path, column: str | None = None) -> Reading:
-    """Read the users that stand in a file.
+    """Read the users in a file.
 
     Args:
         path: The file; `-` is stdin.
@@ -99,7 +119,7 @@ def read_file(path: Path, column: str | None = None) -> Reading:
             JSON objects.
 
     Raises:
-        UsageError: It cannot be read, is no text, or has no such column.
+        UsageError: It cannot be read, is not text, or does not have that column.
     """
     name = "stdin" if str(path) == "-" else str(path)
     lines = _decode(name, _load(path)).replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -127,7 +147,7 @@ def _load(path: Path) -> bytes:
 
 
 def _read_all(name: str, file: IO[bytes]) -> bytes:
-    """Read a file to its end, unless it has none, as some devices."""
+    """Read a file to its end; reject one that is not text, or has no end, such as a device."""
     data = file.read(_BEGINNING)
     if data.startswith(_WORKBOOKS):
         raise UsageError(f"{name}: this is a workbook or an archive; in Excel: Save as, CSV UTF-8")
@@ -160,17 +180,12 @@ def _decode(name: str, data: bytes) -> str:
 
 def _is_json(path: Path, first: str) -> bool:
     ending = path.suffix.lower()
-    if ending in _JSON_ENDINGS:
+    if ending in _JSON_ENDINGS or ending in _TABLE_ENDINGS or not first.startswith(("{", '"')):
+        return ending in _JSON_ENDINGS
+    with contextlib.suppress(orjson.JSONDecodeError):
+        orjson.loads(first)
         return True
-    return ending not in _TABLE_ENDINGS and first.startswith(("{", '"')) and _is_value(first)
-
-
-def _is_value(line: str) -> bool:
-    try:
-        orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+    return False
 
 
 def _is_table(path: Path, first: str) -> bool:
@@ -253,7 +268,7 @@ def _read_table(text: _Text, column: str | None) -> Reading:
 
 
 def _rows(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
-    """Yield each row that has something in it, or what is wrong with it, and its line."""
+    """Yield the line number of each row that is not empty, and the row or its error."""
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     while True:
         number = reader.line_num + 1

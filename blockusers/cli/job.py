@@ -1,10 +1,10 @@
-"""A job on a list of users, from what is written down to how it ended."""
+"""Runs a job on a list of users: reads the input, leaves out who is done, blocks or unblocks."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Container, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,17 @@ from blockusers.cli.screen import Meter
 from blockusers.client import Client
 from blockusers.values.account import Account
 from blockusers.values.masking import mask
-from blockusers.values.national import NationalReader
-from blockusers.values.outcome import Operation, Outcome, written
+from blockusers.values.outcome import Operation, Outcome, Status, User, named_by, written
 from blockusers.values.report import Incomplete, Report
-from blockusers.values.users import INTERNATIONAL, Reader
+from blockusers.values.users import Reader
 
 
 @attrs.frozen
 class Sources:
-    """Where the users of a command are written down.
+    """Where a command gets its users from.
 
     Raises:
-        UsageError: Nowhere, or there is a column without a file.
+        UsageError: There are none, or a column is named without a file.
     """
 
     users: Sequence[str]
@@ -51,7 +50,7 @@ class Sources:
         """
         reading = Reading()
         for number, user in enumerate(self.users, 1):
-            # An argument can be any bytes; what is no text is no user either.
+            # An argument can be any bytes; what is not text is not a user.
             text = user.encode(errors="replace").decode()
             reading.entries.append(Entry(text, f"argument {number}"))
         for file in self.files:
@@ -61,59 +60,44 @@ class Sources:
 
 @attrs.frozen
 class Inputs:
-    """Whom a job is about."""
+    """The users of a job."""
 
     users: Sequence[Any]
-    """What is submitted: all that was written, but for those who are done already."""
-    distinct: int
-    """How many outcomes there will be."""
+    """What is submitted: each user once, without those who are done."""
+    repeats: int
+    """Inputs that name a user who was named before."""
     skipped: int
-    """Inputs that name somebody who is done already."""
-    empty: int
-    """Empty cells."""
-    unread: int
-    """Lines that cannot be read."""
+    """Inputs that name a user who is done."""
+    reading: Reading
+    """What the files hold."""
     complaints: Sequence[str]
-    """Why which line will fail or cannot be read."""
-
-    @property
-    def repeats(self) -> int:
-        """Inputs that name somebody named before."""
-        return len(self.users) - self.distinct
-
-
-def reader_of(region: str | None) -> Reader:
-    """Return what reads users: with national spellings, if a region is named."""
-    return INTERNATIONAL if region is None else NationalReader(region)
+    """The lines that will fail or cannot be read, and why."""
 
 
 def filter_done(reading: Reading, reader: Reader, done: Container[str] = ()) -> Inputs:
-    """Leave out who is done, and see whom the library will reject."""
-    users, keys, complaints = list[Any](), set[str](), [*reading.complaints]
-    rejected = 0
-    for value, where in reading.entries:
+    """Leave out repeats and users who are done; find out which inputs will be rejected."""
+    users, complaints, skipped = dict[object, Any](), [*reading.complaints], 0
+    for index, (value, where) in enumerate(reading.entries):
         try:
-            key = reader.read(value).key
+            key: object = reader.read(value).key
         except ValueError as error:
             complaints.append(f"{where}: {mask(written(value))} {error}")
-            rejected += 1
+            key = index  # each has an outcome of its own
+        if isinstance(key, str) and key in done:
+            skipped += 1
         else:
-            if key in done:
-                continue
-            keys.add(key)
-        users.append(value)
+            users.setdefault(key, value)
     return Inputs(
-        users,
-        distinct=len(keys) + rejected,
-        skipped=len(reading.entries) - len(users),
-        empty=reading.empty,
-        unread=len(reading.complaints),
+        tuple(users.values()),
+        repeats=len(reading.entries) - skipped - len(users),
+        skipped=skipped,
+        reading=reading,
         complaints=complaints,
     )
 
 
 @attrs.frozen
-class Ending:
+class Result:
     """How a job ended."""
 
     report: Report
@@ -123,67 +107,56 @@ class Ending:
     interrupted: bool = False
 
     @property
-    def left(self) -> int:
-        """How many users an interrupted job has not come to."""
-        return self.inputs.distinct - len(self.report)
-
-    @property
     def exit_code(self) -> int:
         """The exit code of the command."""
-        if self.interrupted:
-            return process.INTERRUPTED
-        if self.error is not None:
-            return process.ENDED_EARLY
-        all_done = all(outcome.ok for outcome in self.report) and not self.inputs.unread
-        return process.ALL_DONE if all_done else process.SOME_NOT
+        all_ok = len(self.report.succeeded) == len(self.report)
+        all_done = all_ok and not self.inputs.reading.complaints
+        return process.exit_code(self.error, interrupted=self.interrupted, all_done=all_done)
 
 
-@attrs.define
-class Job:
-    """One command's worth of blocking or unblocking."""
+@attrs.frozen
+class Record:
+    """Keeps the outcomes of an operation as they come, so that an interruption loses none."""
 
     operation: Operation
-    inputs: Inputs
     meter: Meter
-    journal: Journal | None = None
-    region: str | None = None
+    journal: Journal | None
+    reader: Reader | None = None
+    """Reads the inputs for the journal; None is the reader of the run."""
+    _outcomes: list[Outcome] = attrs.field(factory=list[Outcome], init=False)
+    _began: float = attrs.field(factory=time.monotonic, init=False)
 
-    def run(self, account: Account) -> Ending:
-        """Carry it out, however it ends."""
-        began = time.monotonic()
-        settled = list[Outcome]()
-        try:
-            return Ending(process.run(self._send(account, settled)), self.inputs)
-        except Incomplete as early:
-            return Ending(early.report, self.inputs, early.error)
-        except Interrupted:
-            report = Report(
-                self.operation,
-                tuple(settled),
-                repeats=self.inputs.repeats,
-                elapsed=time.monotonic() - began,
-            )
-            return Ending(report, self.inputs, interrupted=True)
+    def keep(self, outcomes: Sequence[Outcome]) -> None:
+        """Keep *outcomes*: first in the file, so that what the person sees is certain."""
+        if self.journal is not None:
+            self.journal.write(self.operation, outcomes, self.reader)
+        self._outcomes.extend(outcomes)
+        self.meter.add(outcomes)
 
-    async def _send(self, account: Account, settled: list[Outcome]) -> Report:
-        async with Client(account, region=self.region, observers=[self.meter.observe]) as client:
-            self.meter.watch(client.pace)
-            send = client.block if self.operation is Operation.BLOCK else client.unblock
-            keep = partial(note, self.operation, self.journal, self.meter, settled)
-            return await send(self.inputs.users, on_settled=keep)
+    def report(self, users: Sequence[User]) -> Report:
+        """Return what became of *users* until now; those without an outcome remain."""
+        left = Counter(written(named_by(user)) for user in users)
+        left -= Counter(written(outcome.input) for outcome in self._outcomes)
+        remaining = (Outcome(name, Status.REMAINING) for name in left.elements())
+        elapsed = time.monotonic() - self._began
+        return Report(self.operation, (*self._outcomes, *remaining), elapsed=elapsed)
 
 
-def note(
-    operation: Operation,
-    journal: Journal | None,
-    meter: Meter,
-    settled: list[Outcome],
-    outcomes: Sequence[Outcome],
-    *,
-    reader: Reader | None = None,
-) -> None:
-    """Keep *outcomes*: first in the file, so that what the person sees is certain."""
-    if journal is not None:
-        journal.write(operation, outcomes, reader)
-    settled.extend(outcomes)
-    meter.add(outcomes)
+def run_job(
+    account: Account, inputs: Inputs, record: Record, *, region: str | None = None
+) -> Result:
+    """Block or unblock users, and say how that ended, however it does."""
+
+    async def work() -> Report:
+        observers = [record.meter.observe]
+        async with Client(account, region=region, observers=observers) as client:
+            record.meter.watch(client.pace)
+            send = client.block if record.operation is Operation.BLOCK else client.unblock
+            return await send(inputs.users, on_settled=record.keep)
+
+    try:
+        return Result(process.run(work()), inputs)
+    except Incomplete as early:
+        return Result(early.report, inputs, early.error)
+    except Interrupted:
+        return Result(record.report(inputs.users), inputs, interrupted=True)

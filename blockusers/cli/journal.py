@@ -1,9 +1,8 @@
-"""The `--output` file: a journal of what became of whom, and where the next run goes on.
+"""Writes the `--output` file, a journal with a row for each outcome, and resumes from it.
 
-Each outcome is a row, written when it is final.  A row carries the blocklist that it is about, so
-that a rehearsal on a sandbox or a run for another number is never taken for this one; of each
-user the last row counts.  The file is only appended to, by one process at a time, and a process
-that is killed in the middle of a row leaves it torn: the next one cuts it off.
+A row is written when the outcome is final.  It names its blocklist, so that rows of a sandbox or of
+another business number are ignored; the last row of each user counts.  Rows are only appended, by
+one process at a time.  A process that is killed may leave half a row, which the next one removes.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
@@ -23,9 +22,10 @@ from typing import Any, Final
 
 import orjson
 
+from blockusers.cli.input_files import reader_of
 from blockusers.cli.process import UsageError, reason_of
 from blockusers.values.outcome import Operation, Outcome, Status
-from blockusers.values.users import INTERNATIONAL, Reader
+from blockusers.values.users import Reader
 
 try:
     import fcntl
@@ -46,8 +46,8 @@ COLUMNS: Final[tuple[str, ...]] = (
     "message",
     "details",
 )
-"""What stands in the file for each outcome. The `user` is whom the input means, in digits or as a
-BSUID, so that a national spelling needs no region to be found again."""
+"""The columns of a row. The `user` is whom the input means, in digits or as a BSUID, so that a
+national spelling is found again without its region."""
 
 _HEADER: Final[dict[str, Any]] = dict(zip(COLUMNS, COLUMNS, strict=True))
 _JSON_ENDINGS: Final = {".jsonl", ".ndjson"}
@@ -60,27 +60,17 @@ _NUMBER: Final = re.compile(r"\+?[0-9 ()./\-\u00a0]*")
 class Journal:
     """An open journal; only its owner can read the file."""
 
-    def __init__(
-        self,
-        path: Path,
-        file: FileIO,
-        *,
-        blocklist: str,
-        region: str | None,
-        reader: Reader,
-        now: Callable[[], datetime],
-    ) -> None:
+    def __init__(self, path: Path, file: FileIO, blocklist: str, region: str | None) -> None:
         self.path = path
         self._file = file
         self._blocklist = blocklist
         self._region = (region or "").upper()
-        self._reader = reader
-        self._now = now
+        self._reader = reader_of(region)
         self._is_json = path.suffix.lower() in _JSON_ENDINGS
         self._last: dict[str, tuple[str, str]] = {}
         """The operation and the status of each user in this blocklist."""
         self.notes: Sequence[str] = tuple(self._read())
-        """What the person should know about the rows that are there."""
+        """What the user of the program should know about the rows in the file."""
 
     def done(self, operation: Operation) -> frozenset[str]:
         """Return the users whose last row says that *operation* is done."""
@@ -94,14 +84,14 @@ class Journal:
 
         Args:
             operation: What was done.
-            outcomes: What became of whom.
+            outcomes: Their outcomes.
             reader: Reads their inputs; None is that of the run.
 
         Raises:
             OSError: The disk is full, say; it names the file.
         """
         same = {
-            "time": self._now().isoformat(timespec="seconds"),
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "blocklist": self._blocklist,
             "operation": operation.value,
             "region": self._region,
@@ -171,28 +161,19 @@ class Journal:
 
     def _broken(self, line: int) -> UsageError:
         return UsageError(
-            f"--output {self.path}: line {line} is broken, so nobody knows what it said; repair"
-            " it, or name another file"
+            f"--output {self.path}: line {line} is broken and cannot be read; repair it,"
+            " or name another file"
         )
 
 
 @contextlib.contextmanager
-def open_journal(
-    path: Path,
-    blocklist: str,
-    *,
-    region: str | None = None,
-    reader: Reader = INTERNATIONAL,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Iterator[Journal]:
-    """Open a journal, to go on with what is in it; nobody else can open it meanwhile.
+def open_journal(path: Path, blocklist: str, region: str | None = None) -> Iterator[Journal]:
+    """Open a journal to append to it; no other process can open it meanwhile.
 
     Args:
         path: The file.
-        blocklist: Stable name of the blocklist that the run is about.
-        region: The region that numbers are read with, and
-        reader: what reads them.
-        now: Returns the time.
+        blocklist: Stable name of the blocklist of this run.
+        region: The region that numbers are read with.
 
     Raises:
         UsageError: It cannot be written, holds something else, or another process has it.
@@ -202,10 +183,10 @@ def open_journal(
             if path.exists() and not stat.S_ISREG(path.stat().st_mode):
                 raise UsageError(f"--output {path}: must be a file, not a folder, device or pipe")
             file = stack.enter_context(open(path, "a+b", buffering=0, opener=_open_private))
-            stack.enter_context(_only_here(path, file))
+            stack.enter_context(_locked(path, file))
         except OSError as error:
             raise UsageError(f"--output {path}: {reason_of(error)}") from None
-        yield Journal(path, file, blocklist=blocklist, region=region, reader=reader, now=now)
+        yield Journal(path, file, blocklist, region)
 
 
 def _open_private(path: str, flags: int) -> int:
@@ -213,11 +194,11 @@ def _open_private(path: str, flags: int) -> int:
 
 
 @contextlib.contextmanager
-def _only_here(path: Path, file: FileIO) -> Iterator[None]:
-    """Let no other process have *file* at the same time.
+def _locked(path: Path, file: FileIO) -> Iterator[None]:
+    """Lock *file* against other processes.
 
-    The system frees the lock when its holder dies.  Who holds it stands in a file beside it.
-    Without such locks (Windows) that file is the lock, and may have to be removed by hand.
+    The system releases the lock when the process ends; a file beside it has the process id.
+    Without such locks (Windows) that file is the lock, and may have to be deleted by hand.
     """
     beside = Path(f"{path.resolve()}.lock")
     try:
@@ -232,7 +213,7 @@ def _only_here(path: Path, file: FileIO) -> Iterator[None]:
             f" another file{hint}"
         ) from None
     try:
-        with contextlib.suppress(OSError):  # the lock holds, whoever can read this
+        with contextlib.suppress(OSError):  # the lock works without it
             beside.write_text(str(os.getpid()))
         yield
     finally:
@@ -280,7 +261,7 @@ def _as_csv(rows: Iterable[dict[str, Any]]) -> bytes:
 
 
 def _no_formula(value: Any) -> Any:
-    """Put an apostrophe before what a spreadsheet would take for a formula, but for numbers."""
+    """Put an apostrophe before what a spreadsheet would run as a formula; not before numbers."""
     if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
         return f"'{value}"
     return value

@@ -1,4 +1,4 @@
-"""The options that several commands have, and how they are checked."""
+"""Defines the options of the commands, and checks their values."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Annotated, TypeAlias
 import typer
 
 from blockusers.cli.account import NO_TOKEN_HERE
-from blockusers.cli.job import reader_of
+from blockusers.cli.input_files import reader_of
 
 
-def _refuse_token(value: str | None) -> None:
+def _reject_token(value: str | None) -> None:
     if value is not None:
         raise typer.BadParameter(NO_TOKEN_HERE)
 
@@ -66,19 +66,19 @@ Output: TypeAlias = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Append every outcome to this file (CSV, or JSON Lines if it ends in .jsonl),"
-        " and skip whom it lists as done on this blocklist.",
-    ),
-]
-SyncOutput: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
         help="Append every outcome to this file (CSV, or JSON Lines if it ends in .jsonl).",
     ),
 ]
+DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+MaxRemovals: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Unblock at most N users; without it a tenth of the list, or what you confirm.",
+    ),
+]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Sandbox: TypeAlias = Annotated[
     bool, typer.Option("--sandbox", help="Try it on a sandbox of its own; reaches nobody.")
 ]
@@ -92,7 +92,7 @@ TokenFile: TypeAlias = Annotated[
 ]
 Token: TypeAlias = Annotated[
     str | None,
-    typer.Option("--token", "--access-token", hidden=True, is_eager=True, callback=_refuse_token),
+    typer.Option("--token", "--access-token", hidden=True, is_eager=True, callback=_reject_token),
 ]
 Quiet: TypeAlias = Annotated[
     bool, typer.Option("--quiet", "-q", help="Say nothing on stderr, unless something went wrong.")

@@ -1,4 +1,4 @@
-"""How a command runs and ends: exit codes, signals, closed streams, and errors as one line."""
+"""Runs a command and ends it: signals, exit codes, closed streams, and errors as one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from typing import IO, Any, Final, TypeVar
 
 import typer
@@ -27,6 +27,15 @@ ENDED_EARLY: Final = 3
 INTERRUPTED: Final = 130
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def exit_code(error: Exception | None, *, interrupted: bool, all_done: bool) -> int:
+    """Return the exit code of a job that was ended by *error*, interrupted, or neither."""
+    if interrupted:
+        return INTERRUPTED
+    if error is not None:
+        return ENDED_EARLY
+    return ALL_DONE if all_done else SOME_NOT
 
 
 class UsageError(Exception):
@@ -57,7 +66,7 @@ async def _until_terminated(work: Coroutine[Any, Any, T]) -> T:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  # a coroutine runs in a task
     # Windows lets no loop handle signals, and threads have none. SIGINT is ours too, because a
-    # shell starts its background jobs with it ignored, and Python leaves that so.
+    # shell starts its background jobs with it ignored, and Python does not change that.
     with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
         for number in _SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
@@ -142,7 +151,7 @@ def error_object(error: BaseException) -> dict[str, Any]:
 
 
 def printable(text: str) -> str:
-    """Escape what would do something to a terminal, but for line ends."""
+    """Escape control characters, except for line ends."""
     if text.isprintable():
         return text
     return "".join(
@@ -155,20 +164,27 @@ def emit(text: str) -> None:
     """Write a line of data to stdout.
 
     Raises:
-        BrokenPipeError: Nobody reads it any more, as in `… | head`.
+        BrokenPipeError: The reader has closed it, as in `… | head`.
         OSError: It cannot be written, say to a full disk.
     """
     try:
         typer.echo(text)
     except OSError as error:
-        to_nowhere(sys.stdout)
+        discard(sys.stdout)
         if isinstance(error, BrokenPipeError):
             raise
         raise OSError(error.errno, error.strerror, "stdout") from None
 
 
-def to_nowhere(stream: IO[str]) -> None:
-    """Let what is written to *stream* vanish, so that its last flush does not fail either."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+def emit_lines(lines: Iterable[str]) -> None:
+    """Write lines of data to stdout; if the reader has closed it, the work continues."""
+    with contextlib.suppress(BrokenPipeError):
+        for line in lines:
+            emit(line)
+
+
+def discard(stream: IO[str]) -> None:
+    """Redirect *stream* to the null device, so that its flush at exit does not fail."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)

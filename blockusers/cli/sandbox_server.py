@@ -1,10 +1,9 @@
-"""Serves a sandbox to people and to programs in any language, until it is interrupted."""
+"""Serves a sandbox for programs in any language, and prints how to use it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
 from typing import Final
 
 from blockusers.cli import process
@@ -29,7 +28,7 @@ curl -X POST '{url}/v25.0/{phone_number_id}/block_users' \\
   -d '{{"messaging_product": "whatsapp", "block_users": [{{"user": "+16505551234"}}]}}'
 
 {window}
-Numbers that end in these digits fail on purpose:
+Phone numbers that end in these digits fail on purpose:
 
 {magic}
 """
@@ -46,26 +45,18 @@ def serve(rules: Rules, host: str, port: int) -> int:
     Raises:
         UsageError: Nothing can listen there.
     """
-    with _listening(Sandbox(rules, host=host, port=port), f"{host}:{port}") as sandbox:
+    with contextlib.ExitStack() as stack:
+        try:
+            sandbox = stack.enter_context(Sandbox(rules, host=host, port=port))
+        except OSError as error:
+            raise UsageError(f"cannot listen at {host}:{port}: {reason_of(error)}") from None
         emit(_greeting(sandbox))
         with contextlib.suppress(Interrupted):
-            process.run(_for_ever())
+            process.run(_wait_for_ever())
         return len(sandbox.requests)
 
 
-@contextlib.contextmanager
-def _listening(sandbox: Sandbox, address: str) -> Iterator[Sandbox]:
-    try:
-        sandbox.start()
-    except OSError as error:
-        raise UsageError(f"cannot listen at {address}: {reason_of(error)}") from None
-    try:
-        yield sandbox
-    finally:
-        sandbox.stop()
-
-
-async def _for_ever() -> None:
+async def _wait_for_ever() -> None:
     await asyncio.Event().wait()
 
 

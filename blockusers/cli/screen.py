@@ -1,21 +1,23 @@
-"""What a person sees on stderr: messages, tables, and how far a job is."""
+"""Writes to stderr: messages, tables, and how far a job is."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
 import attrs
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
-from blockusers.cli.process import printable, to_nowhere
+from blockusers.cli.process import describe, discard, printable
 from blockusers.observe.events import Event, RequestEnded, Retrying
 from blockusers.pace.protocol import Pace
 from blockusers.values.errors import RateLimited
@@ -27,37 +29,40 @@ _SPEED_OVER: Final = 30.0
 """The speed is that of so many seconds until now, whether or not anything happened in them."""
 
 
-class Talk(Console):
-    """A console on stderr. When nobody listens any more the work goes on in silence."""
+class ErrorConsole(Console):
+    """A console on stderr. If stderr is closed, the work continues without messages."""
 
     def __init__(self) -> None:
         super().__init__(stderr=True, highlight=False, emoji=False)
 
     def on_broken_pipe(self) -> None:
-        """Say no more."""
+        """Print nothing more."""
         self.quiet = True
-        to_nowhere(self.file)
+        discard(self.file)
 
 
 @attrs.define
 class Meter:
-    """Counts what became final in a job, and knows what the job is waiting for."""
+    """Counts the outcomes of a job, and tells what it waits for: in a bar, or in lines."""
 
     total: int = 0
-    """How many users there are."""
-    _explain: Callable[[Exception], str] = str
+    """How many users there are; 0 if that is unknown, as for a listing."""
     _clock: Callable[[], float] = time.monotonic
+    _say: Callable[[str], object] | None = attrs.field(default=None, alias="say")
+    """Prints a line from time to time; None if there is a bar, or nothing is shown."""
     settled: int = attrs.field(default=0, init=False)
     failed: int = attrs.field(default=0, init=False)
     _pace: Pace | None = attrs.field(default=None, init=False)
     _samples: deque[tuple[float, int]] = attrs.field(init=False)
-    """When how many were settled; the first is of the beginning of the time that counts."""
+    """Pairs of a time and how many were settled then, for the last *_SPEED_OVER* seconds."""
     _waits: tuple[str, float] | None = attrs.field(default=None, init=False)
     """Why requests are sent again, and when."""
+    _said: float = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Start the clock."""
-        self._samples = deque([(self._clock(), 0)])
+        self._said = self._clock()
+        self._samples = deque([(self._said, 0)])
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
         """Count *outcomes*."""
@@ -65,33 +70,32 @@ class Meter:
         self.settled += len(outcomes) - counts[Status.REMAINING]
         self.failed += counts[Status.FAILED]
         self._samples.append((self._clock(), self.settled))
+        self._print_line()
 
     def watch(self, pace: Pace) -> None:
-        """Tell from now on what *pace* is doing, too."""
+        """Show the state of *pace* from now on."""
         self._pace = pace
 
     def observe(self, event: Event) -> None:
         """Take note of requests that get no answer, and of the first that does."""
         match event:
-            case Retrying(error=Exception() as error) if not isinstance(error, RateLimited):
-                self._waits = (self._explain(error), self._clock() + event.wait)
+            case Retrying(error=Exception() as error):
+                if not isinstance(error, RateLimited):
+                    self._waits = (describe(error), self._clock() + event.wait)
+                self._print_line()
             case RequestEnded(error=None):
                 self._waits = None
 
-    def seconds_left(self) -> float | None:
-        """Return how long it will take at the present speed; None if nothing moves."""
+    def time_left(self) -> str:
+        """Return how long it will take at the present speed; nobody knows if nothing moves."""
         now = self._clock()
         while len(self._samples) > 1 and self._samples[1][0] <= now - _SPEED_OVER:
             self._samples.popleft()
         began, settled = self._samples[0]
         if self.settled == settled:
-            return None
-        return (self.total - self.settled) * (now - began) / (self.settled - settled)
-
-    def time_left(self) -> str:
-        """Return the same to read."""
-        seconds = self.seconds_left()
-        return "-:--:-- left" if seconds is None else f"{timedelta(seconds=round(seconds))} left"
+            return "-:--:-- left"
+        seconds = (self.total - self.settled) * (now - began) / (self.settled - settled)
+        return f"{timedelta(seconds=round(seconds))} left"
 
     def status(self) -> str:
         """Say what the job is waiting for, or how fast it may send."""
@@ -104,123 +108,69 @@ class Meter:
             return f"{why}; next try in {left} s" if left > 0 else f"{why}; trying again"
         return f"{state.rate:.3g} requests/s" if state and state.rate else ""
 
+    def _counts(self) -> str:
+        return f"{self.settled:,} of {self.total:,} ({self.failed:,} failed), {self.time_left()}"
 
-@attrs.define
-class _Lines(Meter):
-    """Tells how far the job is with a line from time to time."""
+    def _print_line(self) -> None:
+        if self._say and self._clock() - self._said >= _SECONDS_BETWEEN_LINES:
+            self._said = self._clock()
+            self._say(
+                ", ".join(filter(None, (self._counts() if self.total else "", self.status())))
+            )
 
-    _say: Callable[[str], None] = attrs.field(alias="say", kw_only=True)
-    _said: float = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Start the clock."""
-        super().__attrs_post_init__()
-        self._said = self._clock()
-
-    def add(self, outcomes: Sequence[Outcome]) -> None:
-        """Count *outcomes*, and tell if it is time again."""
-        super().add(outcomes)
-        self._tell()
-
-    def observe(self, event: Event) -> None:
-        """Take note of *event*, and tell if it is time again."""
-        super().observe(event)
-        if isinstance(event, Retrying):
-            self._tell()
-
-    def _tell(self) -> None:
-        if self._clock() - self._said < _SECONDS_BETWEEN_LINES:
-            return
-        self._said = self._clock()
-        # A listing does not know how many there are.
-        counts = f"{self.settled:,} of {self.total:,} ({self.failed:,} failed), {self.time_left()}"
-        self._say(", ".join(filter(None, (counts if self.total else "", self.status()))))
-
-
-class _Told(ProgressColumn):
-    """A column that asks for its text whenever it is drawn."""
-
-    def __init__(self, text: Callable[[], str]) -> None:
-        self._text = text
-        super().__init__()
-
-    def render(self, task: Task) -> Text:  # noqa: ARG002
-        """Ask."""
-        return Text(self._text(), no_wrap=True)
-
-
-class _Bar(Progress):
-    """A bar that moves, and below it what the job is waiting for."""
-
-    def __init__(self, meter: Meter, console: Console) -> None:
-        self._meter = meter
-        super().__init__(
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            _Told(lambda: f"{meter.failed:,} failed"),
-            _Told(meter.time_left),
-            console=console,
-            expand=True,
-            transient=True,
-        )
-        self.add_task("", total=meter.total)
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        """Ask the meter at the moment of drawing, for nothing may move for a while."""
-        for task in self.tasks:
-            task.completed = self._meter.settled
-        yield self.make_tasks_table(self.tasks)
-        yield Text(printable(self._meter.status()), "dim", no_wrap=True, overflow="ellipsis")
+    def __rich__(self) -> RenderableType:
+        """Draw a bar, and below it what the job is waiting for."""
+        bar = Table.grid(padding=(0, 1), expand=True)
+        bar.add_column(ratio=1)
+        bar.add_row(ProgressBar(self.total, self.settled), Text(self._counts(), no_wrap=True))
+        status = Text(printable(self.status()), "dim", no_wrap=True, overflow="ellipsis")
+        return Group(bar, status)
 
 
 @attrs.frozen
 class Screen:
-    """Where a command talks to the person in front of it."""
+    """Where a command writes its messages."""
 
-    console: Console = attrs.field(factory=Talk)
+    console: Console = attrs.field(factory=ErrorConsole)
     quiet: bool = False
-    """Whether only errors are worth a word."""
+    """Whether only what went wrong is printed."""
 
     def say(self, text: str, style: str = "") -> None:
-        """Say something that can be missed."""
+        """Print a message that --quiet hides."""
         if not self.quiet:
             self.tell(text, style)
 
     def tell(self, text: str, style: str = "") -> None:
-        """Say something that matters."""
-        # What reads a pipe wants whole lines.
+        """Print a message, with --quiet too."""
+        # Programs that read a pipe need whole lines.
         self.console.print(Text(printable(text), style), soft_wrap=not self.console.is_terminal)
 
     def show(self, thing: RenderableType) -> None:
-        """Show a table, or text with colours of its own."""
+        """Print a table."""
         self.console.print(thing)
 
-    def complain(self, complaints: Sequence[str], *, matters: bool = False) -> None:
-        """Say what is wrong with the lines of a file, the first of them if they are many.
+    def complain(self, complaints: Sequence[str], *, always: bool = False) -> None:
+        """Print what is wrong with the lines of a file; of many, only the first.
 
         Args:
             complaints: What is wrong.
-            matters: Whether nothing else will say that something is wrong.
+            always: Print it with --quiet too.
         """
-        say = self.tell if matters else self.say
+        say = self.tell if always else self.say
         for complaint in complaints[:_MOST_COMPLAINTS]:
             say(complaint, "yellow")
         if more := len(complaints[_MOST_COMPLAINTS:]):
             say(f"… and {more:,} more like these", "yellow")
 
     @contextmanager
-    def meter(self, total: int, explain: Callable[[Exception], str] = str) -> Iterator[Meter]:
+    def meter(self, total: int) -> Iterator[Meter]:
         """Show how far a job with *total* users is: a bar on a terminal, else a line at times.
 
-        Args:
-            total: How many users there are; 0 where that is unknown, as in a listing.
-            explain: Says in a line why a request will be sent again.
+        A listing has a *total* of 0, for it is not known.
         """
-        if self.quiet:
-            yield Meter(total, explain)
-        elif total and self.console.is_interactive:
-            meter = Meter(total, explain)
-            with _Bar(meter, self.console):
+        if total and self.console.is_interactive and not self.quiet:
+            meter = Meter(total)
+            with Live(meter, console=self.console, transient=True, refresh_per_second=10):
                 yield meter
         else:
-            yield _Lines(total, explain, say=self.say)
+            yield Meter(total, say=None if self.quiet else self.say)

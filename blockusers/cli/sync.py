@@ -6,7 +6,6 @@ Python's own handling of Ctrl-C holds there, so that it ends the question and no
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -17,31 +16,35 @@ import attrs
 from rich.prompt import Confirm
 
 from blockusers.cli import process
-from blockusers.cli.job import note
+from blockusers.cli.job import Record
 from blockusers.cli.journal import Journal
 from blockusers.cli.process import (
     Interrupted,
     UsageError,
     describe,
-    emit,
+    emit_lines,
     error_object,
     printable,
 )
 from blockusers.cli.screen import Meter, Screen
 from blockusers.cli.summary import must_be_fixed, show_faults
 from blockusers.client import Client
-from blockusers.jobs.notifier import OnSettled
-from blockusers.lists.sync import SyncIncomplete, SyncReport, carry_out, check_removals
+from blockusers.lists.sync import (
+    SyncIncomplete,
+    SyncReport,
+    TooManyRemovals,
+    carry_out,
+    check_removals,
+)
 from blockusers.values.account import Account
 from blockusers.values.masking import mask
-from blockusers.values.outcome import Operation, Outcome, User, named_by, written
-from blockusers.values.report import Report
-from blockusers.values.users import INTERNATIONAL, Reader
+from blockusers.values.outcome import Operation, User, named_by, written
+from blockusers.values.users import INTERNATIONAL
 
 
 @attrs.define
 class Sync:
-    """One command's worth of making the blocklist equal to a list."""
+    """One run of the command `sync`."""
 
     account: Account
     screen: Screen
@@ -56,7 +59,7 @@ class Sync:
         """Make the blocklist equal to *names*; return the exit code.
 
         Raises:
-            UsageError: *names* is no list to go by, or there is nobody to ask.
+            UsageError: *names* names nobody, or there is no terminal to ask on.
             TooManyRemovals: It would remove more than *max_removals*, or without a question more
                 than a tenth; nothing was done.
             BlockUsersError: The list could not be read; nothing was done.
@@ -66,20 +69,24 @@ class Sync:
         self._show_plan(plan)
         if self.journal is not None and not self.dry_run:
             self.journal.write(Operation.BLOCK, plan.rejected)
-        if self.dry_run or not (plan.to_add or plan.to_remove):
-            self._warn_of_removals(plan)
-            return self._end(plan)
-        if self.yes or self.max_removals is not None:
+        try:
             check_removals(plan)
+        except TooManyRemovals as error:
+            if self.dry_run:
+                self.screen.say(describe(error), "yellow")
+            elif self.yes or self.max_removals is not None:
+                raise
+        if self.dry_run or not (plan.to_add or plan.to_remove):
+            return self._end(plan)
         if not (self.yes or self._is_confirmed(plan)):
             self.screen.tell("nothing was done")
             return process.SOME_NOT
-        # That, and nothing else, is what was confirmed, whoever came onto the list meanwhile.
+        # Only this plan was confirmed, even if the list has changed in the meantime.
         return self._carry_out(plan)
 
     def _make_plan(self, names: Sequence[User]) -> SyncReport:
         async def read() -> SyncReport:
-            with self.screen.meter(0, describe) as meter:
+            with self.screen.meter(0) as meter:
                 async with self._client(meter) as client:
                     return await client.sync(names, dry_run=True, max_removals=self.max_removals)
 
@@ -95,27 +102,17 @@ class Sync:
         return Client(self.account, region=self.region, observers=[meter.observe])
 
     def _show_plan(self, plan: SyncReport) -> None:
-        """Print who is to be added and removed, one a line; say how many, and what is rejected."""
+        """Print who would be added and removed, one per line, and on stderr how many."""
         if not self.as_json:
             lines = [f"remove {written(named_by(user))}" for user in plan.to_remove]
             lines += [f"add {written(named_by(name))}" for name in plan.to_add]
-            with contextlib.suppress(BrokenPipeError):  # `| head` does not end the work
-                for line in lines:
-                    emit(printable(line))
+            emit_lines(map(printable, lines))
         self.screen.complain(
             [f"rejected: {mask(written(one.input))} {one.fault}" for one in plan.rejected],
-            matters=True,
+            always=True,
         )
         tell = self.screen.tell if plan.rejected else self.screen.say
         tell(plan.summary())
-
-    def _warn_of_removals(self, plan: SyncReport) -> None:
-        if len(plan.to_remove) > plan.max_removals:
-            self.screen.say(
-                f"that is more than the {plan.max_removals:,} removals that are permitted; if the"
-                f" file is right, pass --max-removals {len(plan.to_remove)}",
-                "yellow",
-            )
 
     def _is_confirmed(self, plan: SyncReport) -> bool:
         for name, stream in (("stdin", sys.stdin), ("stderr", sys.stderr)):
@@ -141,46 +138,39 @@ class Sync:
 
     def _carry_out(self, plan: SyncReport) -> int:
         """Do what *plan* says; however it ends, say what was done: removals cannot be undone."""
-        settled: dict[Operation, list[Outcome]] = {operation: [] for operation in Operation}
-        total = len(plan.to_add) + len(plan.to_remove)
-        try:
-            with self.screen.meter(total, describe) as meter:
-                done = process.run(self._work(plan, meter, settled))
-        except SyncIncomplete as early:
-            return self._end(early.report, early.error)
-        except Interrupted:
-            removed, added = (
-                Report(operation, tuple(outcomes)) if (outcomes := settled[operation]) else None
-                for operation in (Operation.UNBLOCK, Operation.BLOCK)
-            )
-            return self._end(attrs.evolve(plan, removed=removed, added=added), interrupted=True)
-        return self._end(done)
+        with self.screen.meter(len(plan.to_add) + len(plan.to_remove)) as meter:
+            # These numbers come from the list, so they have a country code in every region.
+            removed = Record(Operation.UNBLOCK, meter, self.journal, INTERNATIONAL)
+            added = Record(Operation.BLOCK, meter, self.journal)
 
-    async def _work(
-        self, plan: SyncReport, meter: Meter, settled: dict[Operation, list[Outcome]]
-    ) -> SyncReport:
-        def keep(operation: Operation, reader: Reader | None = None) -> OnSettled:
-            return partial(note, operation, self.journal, meter, settled[operation], reader=reader)
+            async def work() -> SyncReport:
+                async with self._client(meter) as client:
+                    meter.watch(client.pace)
+                    unblock = partial(client.unblock, on_settled=removed.keep)
+                    block = partial(client.block, on_settled=added.keep)
+                    return await carry_out(plan, block=block, unblock=unblock)
 
-        async with self._client(meter) as client:
-            meter.watch(client.pace)
-            # Who is removed stands on the list, so these numbers are whole in every region.
-            unblock = partial(client.unblock, on_settled=keep(Operation.UNBLOCK, INTERNATIONAL))
-            block = partial(client.block, on_settled=keep(Operation.BLOCK))
-            return await carry_out(plan, block=block, unblock=unblock)
+            done, error, interrupted = plan, None, False
+            try:
+                done = process.run(work())
+            except SyncIncomplete as early:
+                done, error = early.report, early.error
+            except Interrupted:
+                reports = removed.report(plan.to_remove), added.report(plan.to_add)
+                done = attrs.evolve(plan, removed=reports[0], added=reports[1])
+                interrupted = True
+        return self._end(done, error, interrupted=interrupted)
 
     def _end(
         self, done: SyncReport, error: Exception | None = None, *, interrupted: bool = False
     ) -> int:
-        """Tell how it ended, and return the exit code."""
+        """Print the result, and return the exit code."""
         parts = [report for report in (done.removed, done.added) if report is not None]
         is_equal = not done.rejected and all(outcome.ok for part in parts for outcome in part)
-        code = process.ALL_DONE if is_equal else process.SOME_NOT
-        if error is not None or interrupted:
-            code = process.ENDED_EARLY if error is not None else process.INTERRUPTED
+        code = process.exit_code(error, interrupted=interrupted, all_done=is_equal)
         if self.as_json:
-            with contextlib.suppress(BrokenPipeError):
-                emit(_as_json(done, dry_run=self.dry_run, error=error, interrupted=interrupted))
+            text = _as_json(done, dry_run=self.dry_run, error=error, interrupted=interrupted)
+            emit_lines([text])
         tell = self.screen.say if code == process.ALL_DONE else self.screen.tell
         if parts:
             tell(done.summary())

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from blockusers._tools.lazy import lazily
+
 if TYPE_CHECKING:
     from blockusers.sandbox import glitches
     from blockusers.sandbox.glitches import Glitch
@@ -29,22 +31,9 @@ __all__ = [
     "glitches",
 ]
 
-_HOMES = {
-    "MAGIC": "magic",
-    "SANDBOX_TOKEN": "rules",
-    "Credentials": "server",
-    "Glitch": "glitches",
-    "Magic": "magic",
-    "RecordedRequest": "records",
-    "Rules": "rules",
-    "Sandbox": "server",
-}
+_load = lazily(__name__, __all__, ("server", "glitches", "magic", "records", "rules"))
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name at its first use."""
-    if name == "glitches":
-        return import_module("blockusers.sandbox.glitches")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return import_module(f"{__name__}.glitches") if name == "glitches" else _load(name)

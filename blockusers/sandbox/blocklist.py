@@ -55,8 +55,8 @@ class Blocklist:
     def block(self, keys: Sequence[str]) -> dict[str, int]:
         """Put *keys* on the list, as far as the rules allow; return the errors of the others."""
         faults = self._faults(keys)
-        faults |= self._silent(keys, faults)
-        faults |= self._too_many(keys, faults)
+        faults |= self._outside_window(keys, faults)
+        faults |= self._without_room(keys, faults)
         self.put(key for key in keys if key not in faults)
         return faults
 
@@ -128,7 +128,7 @@ class Blocklist:
             raise Refusal(magic.code)
         return True
 
-    def _silent(self, keys: Iterable[str], faults: Mapping[str, int]) -> dict[str, int]:
+    def _outside_window(self, keys: Iterable[str], faults: Mapping[str, int]) -> dict[str, int]:
         """Return 131047 for those who have not written lately and are not blocked already."""
         window = self._rules.window
         if window is None:
@@ -138,7 +138,7 @@ class Blocklist:
         others = (key for key in keys if key not in faults and key not in self._members)
         return {key: 131047 for key in others if self._wrote_at.get(key, never) < since}
 
-    def _too_many(self, keys: Iterable[str], faults: Mapping[str, int]) -> dict[str, int]:
+    def _without_room(self, keys: Iterable[str], faults: Mapping[str, int]) -> dict[str, int]:
         """Return 139101 for those for whom there is no room."""
         new = [key for key in keys if key not in faults and key not in self._members]
         room = max(0, self._rules.capacity - len(self._members))

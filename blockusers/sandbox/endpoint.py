@@ -36,7 +36,7 @@ class Call:
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    """Looked up whatever the case of the names."""
+    """Names in any case find them."""
     body: bytes = b""
 
     @cached_property
@@ -144,7 +144,7 @@ class Endpoint:
         return self.numbers[phone_number_id]
 
     def _read_users(self, call: Call) -> Sequence[User]:
-        """Return the distinct users that *call* names; the first spelling of each stands."""
+        """Return the distinct users that *call* names; the first spelling of each counts."""
         if call.payload is None:
             raise Refusal(100, "The body must be a JSON object")
         if call.payload.get("messaging_product") != "whatsapp":

@@ -1,4 +1,4 @@
-"""One request and its connection: sends answers, or breaks the connection as glitches want it."""
+"""Sends the answer to one request, or breaks its connection for a glitch."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _NO_LINGER: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
 class Sent(web.StreamResponse):
-    """Stands for what went out past aiohttp, which is left to close the connection."""
+    """Marks a response that was written past aiohttp, which then closes the connection."""
 
     async def prepare(self, request: web.BaseRequest) -> NoReturn:
-        """End the exchange in the way aiohttp ends it when a client has left."""
+        """End the exchange as aiohttp does when a client has left."""
         raise ConnectionResetError(request.path)
 
 
 @attrs.frozen
 class Exchange:
-    """One request of a client, to be answered well or badly."""
+    """One request of a client, and the ways to answer it."""
 
     _request: web.Request
     _act: Callable[[], Answer]

@@ -1,7 +1,7 @@
 """Network faults to schedule with `Sandbox.glitch`: resets, hangs, HTML, truncated answers.
 
-Each function makes one `Glitch`.  What matters to a client is whether a request took effect
-although its answer was spoilt, so each says whether it does.
+Each function makes one `Glitch`, and says whether the request takes effect although its answer is
+lost or damaged: that is what matters to a client.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BLANKS: Final = b" " * 65_536
 
 @attrs.frozen
 class Glitch:
-    """One way to spoil an answer."""
+    """One network fault: how a request is answered wrongly, or not at all."""
 
     name: str
     effect: bool
@@ -170,17 +170,17 @@ def oversized(size: int = 60_000_000) -> Glitch:
 
 def truncated() -> Glitch:
     """Carry out the request; answer with half of the JSON, in a well-formed HTTP response."""
-    return _spoilt("truncated", lambda due: attrs.evolve(due, body=due.body[: len(due.body) // 2]))
+    return _changed("truncated", lambda due: attrs.evolve(due, body=due.body[: len(due.body) // 2]))
 
 
 def wrong_type(content_type: str = "text/html") -> Glitch:
     """Carry out the request; answer with the right JSON under a wrong *content_type*."""
-    return _spoilt("wrong_type", lambda due: _with_header(due, "Content-Type", content_type))
+    return _changed("wrong_type", lambda due: _with_header(due, "Content-Type", content_type))
 
 
 def wrong_encoding(coding: str = "gzip") -> Glitch:
     """Carry out the request; answer with plain JSON that claims to be packed with *coding*."""
-    return _spoilt("wrong_encoding", lambda due: _with_header(due, "Content-Encoding", coding))
+    return _changed("wrong_encoding", lambda due: _with_header(due, "Content-Encoding", coding))
 
 
 def wrong_length(by: int = 100) -> Glitch:
@@ -193,9 +193,9 @@ def wrong_length(by: int = 100) -> Glitch:
     return Glitch("wrong_length", effect=True, perform=perform)
 
 
-def _spoilt(name: str, spoil: Callable[[Answer], Answer]) -> Glitch:
+def _changed(name: str, change: Callable[[Answer], Answer]) -> Glitch:
     async def perform(exchange: Exchange) -> web.StreamResponse:
-        return exchange.send(spoil(await exchange.carry_out()))
+        return exchange.send(change(await exchange.carry_out()))
 
     return Glitch(name, effect=True, perform=perform)
 

@@ -1,8 +1,8 @@
 """Magic numbers: phone numbers that fail on purpose, whatever the language of the client.
 
 A phone number whose last six digits are one of these codes gets that error, before any other rule
-is asked: `+1 650 555 131047`, or any number of 7 to 15 digits that ends so.  Shorter codes are not
-magic: padded to six digits, numbers that are counted up from 0 would meet them.
+is applied, such as `+1 650 555 131047`.  Shorter codes are not magic: padded to six digits, numbers
+that are counted up from 0 would meet them.
 """
 
 from __future__ import annotations

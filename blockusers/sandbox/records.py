@@ -33,7 +33,7 @@ class RecordedRequest:
     path: str = attrs.field(repr=_masked)
     query: Mapping[str, str] = attrs.field(repr=False)
     headers: Mapping[str, str] = attrs.field(repr=False)
-    """Looked up whatever the case of the names."""
+    """Names in any case find them."""
     users: tuple[str, ...] = attrs.field(default=(), repr=_counted)
     """The strings sent as users; none yet while the body is not read."""
     status: int | None = None
@@ -71,7 +71,7 @@ class ScheduledGlitch:
 
     def strikes(self, request: RecordedRequest) -> bool:
         """Return whether the glitch strikes *request*, and count it if so."""
-        if not self._is_for(request) or not self._dice():
+        if not self._is_for(request) or not self._by_chance():
             return False
         if self._left is not None:
             self._left -= 1
@@ -85,5 +85,5 @@ class ScheduledGlitch:
             and (self.user is None or self.user in {user.lstrip("+") for user in request.users})
         )
 
-    def _dice(self) -> bool:
+    def _by_chance(self) -> bool:
         return self.probability is None or self._random.random() < self.probability

@@ -16,8 +16,7 @@ class Wording(NamedTuple):
     """The HTTP status, where the code refuses a whole request."""
     message: str
     details: str
-    """What `error_data` says, unless the refusal itself knows better."""
-    type: str = "OAuthException"
+    """What `error_data` says, unless the refusal has details of its own."""
 
 
 WORDINGS: Final[dict[int, Wording]] = {
@@ -73,4 +72,4 @@ class Refusal(Exception):
         self.status = wording.status
         self.message = message or wording.message
         self.details = details or wording.details
-        self.type = "GraphMethodException" if graph_method else wording.type
+        self.type = "GraphMethodException" if graph_method else "OAuthException"

@@ -23,14 +23,13 @@ from blockusers.sandbox.blocklist import Blocklist
 from blockusers.sandbox.endpoint import Call, Endpoint
 from blockusers.sandbox.exchange import Exchange
 from blockusers.sandbox.glitches import Glitch
-from blockusers.sandbox.help import help_text
 from blockusers.sandbox.records import RecordedRequest, ScheduledGlitch
 from blockusers.sandbox.rules import Rules
 from blockusers.sandbox.users import key_of
 
 _LARGEST_BODY: Final = 64 * 2**20
 # asyncio needs three turns of its loop from the accepting of a connection to its protocol.
-_TURNS_TO_LET_IN: Final = 5
+_TURNS_TO_ACCEPT: Final = 5
 
 
 class Credentials(TypedDict):
@@ -116,7 +115,7 @@ class Sandbox:
     async def __aexit__(self, *_: object) -> None:
         self.stop()
 
-    # How to reach it, and what it knows.
+    # Its address, credentials, requests and blocklists.
 
     @property
     def url(self) -> str:
@@ -149,7 +148,7 @@ class Sandbox:
         with self._lock:
             return self._blocklist(phone_number_id).members
 
-    # What happens in the world around it.
+    # Changes without a request.
 
     def message_from(self, *users: str, phone_number_id: str | None = None) -> None:
         """Let *users* write to the business now, so that they can be blocked for a while."""
@@ -224,15 +223,13 @@ class Sandbox:
         await runner.setup()
         await web.SockSite(runner, listener).start()
         await self._stopping.wait()
-        # asyncio leaks a connection that is being let in while its server is closed. So first
-        # nobody more is let in, then all who are inside are sent away, and only then it is closed.
+        # asyncio leaks a connection that is being accepted while its server is closed. So first
+        # accepting stops, then all connections are cut, and only then the server is closed.
         self._loop.remove_reader(listener)
         await _hang_up(cast("web.Server", runner.server))
         await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        if request.method == "GET" and request.path == "/":
-            return web.Response(text=help_text(self.rules, self.url))
         recorded, glitch = self._record(request)
         body = b"" if glitch else await request.read()
         call = Call(request.method, request.path, request.query, request.headers, body)
@@ -288,8 +285,8 @@ class Sandbox:
 
 
 async def _hang_up(server: web.Server) -> None:
-    """Cut all connections, also those that are just being let in, which takes some turns."""
-    for _ in range(_TURNS_TO_LET_IN):
+    """Cut all connections, also those that are just being accepted, which takes some turns."""
+    for _ in range(_TURNS_TO_ACCEPT):
         for connection in server.connections:
             if connection.transport is not None:
                 connection.transport.abort()

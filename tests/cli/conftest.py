@@ -58,38 +58,14 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> Command:
 
 
 @pytest.fixture
-def start_sandbox() -> Iterator[Callable[..., Sandbox]]:
-    """Start sandboxes by rules."""
-    running = list[Sandbox]()
-
-    def start(**rules: Any) -> Sandbox:
-        sandbox = Sandbox(Rules(**{"window": None, **rules}))
-        sandbox.start()
-        running.append(sandbox)
-        return sandbox
-
-    yield start
-    for sandbox in running:
-        sandbox.stop()
-
-
-@pytest.fixture
-def sandbox(start_sandbox: Callable[..., Sandbox]) -> Sandbox:
-    return start_sandbox()
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(Rules(window=None)) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
 def environment(sandbox: Sandbox) -> dict[str, str]:
-    return environment_of(sandbox)
-
-
-def environment_of(sandbox: Sandbox) -> dict[str, str]:
-    credentials = sandbox.credentials
-    return {
-        "WHATSAPP_PHONE_NUMBER_ID": credentials["phone_number_id"],
-        "WHATSAPP_ACCESS_TOKEN": credentials["access_token"],
-        "WHATSAPP_BASE_URL": credentials["base_url"],
-    }
+    return {f"WHATSAPP_{name.upper()}": str(value) for name, value in sandbox.credentials.items()}
 
 
 @pytest.fixture

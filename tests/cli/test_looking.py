@@ -35,12 +35,10 @@ def test_lists_json_lines(command: Any, sandbox: Sandbox) -> None:
 
 def test_lists_quietly(command: Any, bare: Any) -> None:
     """An empty list is no output; an embedded sandbox has one."""
-    assert tuple(vars_of(command("list", "--quiet"))) == (0, "", "")
+    ran = command("list", "--quiet")
+
+    assert (ran.code, ran.stdout, ran.stderr) == (0, "", "")
     assert "0 users blocked" in bare("list", "--sandbox").stderr
-
-
-def vars_of(ran: Any) -> tuple[int, str, str]:
-    return ran.code, ran.stdout, ran.stderr
 
 
 def test_a_list_that_ends_early_is_no_success(command: Any) -> None:

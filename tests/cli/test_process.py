@@ -27,7 +27,7 @@ from blockusers.cli.process import (
     error_object,
     printable,
 )
-from blockusers.cli.screen import Talk
+from blockusers.cli.screen import ErrorConsole
 from blockusers.sandbox import glitches
 from blockusers.values.errors import AuthenticationError, ConnectionFailed
 from tests.support import until_it_waits
@@ -269,7 +269,7 @@ def test_talking_to_nobody_does_no_harm(
     closed_pipe: io.TextIOWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The work goes on when stderr is closed."""
-    talk = Talk()
+    talk = ErrorConsole()
     monkeypatch.setattr(sys, "stderr", closed_pipe)
 
     talk.print("for nobody")
@@ -369,11 +369,3 @@ def test_ctrl_c_ends_a_real_process(environment: dict[str, str], sandbox: Sandbo
     assert running.returncode == 130
     assert "2 unknown" in stderr
     assert "Traceback" not in stderr
-
-
-def test_loops_are_left_as_they_were() -> None:
-    """A command leaves no signal handler behind."""
-    before = signal.getsignal(signal.SIGTERM)
-    process.run(asyncio.sleep(0))
-
-    assert signal.getsignal(signal.SIGTERM) == before

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from blockusers.sandbox import MAGIC, Rules, Sandbox, glitches
+from blockusers.sandbox import Rules, Sandbox, glitches
 from tests.sandbox.support import Api
 
 if TYPE_CHECKING:
@@ -182,27 +182,6 @@ def test_its_records_keep_secrets(serve: Callable[..., Api]) -> None:
     assert api.sandbox.credentials["access_token"] not in text
     assert "proof123" not in text
     assert ANN not in text
-
-
-def test_it_explains_itself(api: Api) -> None:
-    """Whoever opens it in a browser learns what it is, and is not counted."""
-    text = urllib.request.urlopen(api.sandbox.url).read().decode()
-
-    assert api.sandbox.credentials["access_token"] in text
-    assert f"{api.sandbox.url}/v25.0/{NUMBER_ID}/block_users" in text
-    assert all(ending in text for ending in MAGIC)
-    assert "Anybody can be blocked" in text
-    assert api.sandbox.requests == ()
-
-
-def test_it_explains_other_rules(serve: Callable[..., Api]) -> None:
-    """The help follows the rules."""
-    sandbox = serve(window=43_200.0, magic=False).sandbox
-    text = urllib.request.urlopen(sandbox.url).read().decode()
-
-    assert "in the last 12 hours" in text
-    assert "switched off" in text
-    assert "139103" not in text
 
 
 def test_it_can_be_used_from_many_threads(api: Api) -> None:
