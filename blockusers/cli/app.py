@@ -118,6 +118,7 @@ def _job_command(operation: Operation) -> Callable[..., None]:
         screen = Screen(quiet=quiet)
         with error_boundary(debug=debug, as_json=as_json), ExitStack() as stack:
             sources = Sources(users or (), files or (), column)
+            sources.check_quotes()
             account = stack.enter_context(
                 open_account(screen, sandbox=sandbox, token_file=token_file)
             )

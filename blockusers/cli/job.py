@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Container, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -21,6 +22,9 @@ from blockusers.values.masking import mask
 from blockusers.values.outcome import Operation, Outcome, Status, User, named_by, written
 from blockusers.values.report import Incomplete, Report
 from blockusers.values.users import Reader
+
+# Without quotes the shell makes several arguments of one number, and the last may be a stranger's.
+_PART_OF_A_NUMBER: Final = re.compile(r"\+?[().\-/]*([0-9][().\-/]*){1,6}")
 
 
 @attrs.frozen
@@ -41,6 +45,19 @@ class Sources:
             raise UsageError("name the users, or a file that lists them with --file")
         if not self.files and self.column is not None:
             raise UsageError("--column belongs to --file")
+
+    def check_quotes(self) -> None:
+        """Reject what looks like one number in several arguments.
+
+        Raises:
+            UsageError: It does.
+        """
+        parts = [user for user in self.users if _PART_OF_A_NUMBER.fullmatch(user)]
+        if parts and len(self.users) > 1:
+            raise UsageError(
+                f"{' and '.join(parts[:2])} cannot be a whole number; a number with blanks needs"
+                ' quotes: "+49 151 2345678"'
+            )
 
     def read(self) -> Reading:
         """Collect the users.

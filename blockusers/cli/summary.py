@@ -36,6 +36,8 @@ def sum_up(result: Result, screen: Screen, journal: Journal | None) -> None:
     for line in _counts(result):
         screen.tell(f"  {line}")
     show_faults(screen, report)
+    if report.failed and journal is None:
+        screen.tell("  --output FILE writes down who failed, and --json prints it")
     if result.interrupted:
         screen.tell("interrupted", "bold red")
     if isinstance(result.error, BlocklistFull):

@@ -189,7 +189,12 @@ class Sandbox:
             times: How often it strikes; `None`: always.
             probability: Strike only with this chance, from 0 to 1.
             seed: Where the chance starts, so that a run can be repeated.
+
+        Raises:
+            TypeError: *glitch* is none.
         """
+        if not isinstance(glitch, Glitch):
+            raise TypeError("glitch: call it, as in glitches.reset_after()")
         scheduled = ScheduledGlitch(
             glitch=glitch,
             at=None if at is None else frozenset([at] if isinstance(at, int) else at),

@@ -153,10 +153,35 @@ def test_json_on_stdout(command: Any) -> None:
     assert "blocked 1 of 3 users" in ran.stderr
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [("+49", "151", "2345678"), ("0151", "2345678"), ("(650)", "555-1234", ANN)],
+    ids=" ".join,
+)
+def test_a_number_without_quotes(command: Any, sandbox: Sandbox, parts: tuple[str, ...]) -> None:
+    """Nobody is blocked where a part of a number may be somebody else's."""
+    ran = command("block", *parts)
+
+    assert ran.code == 2
+    assert f"{parts[0]} " in ran.stderr
+    assert 'needs quotes: "+49 151 2345678"' in ran.stderr
+    assert not sandbox.requests
+
+
+def test_tells_how_to_learn_who_failed(command: Any, tmp_path: Path) -> None:
+    """The table counts; the output file names them."""
+    hint = "--output FILE writes down who failed"
+
+    assert hint in command("block", ANN, "+1650555131047").stderr
+    assert hint not in command("block", ANN).stderr
+    output = tmp_path / "out.csv"
+    assert hint not in command("block", ANN, "+1650555131047", "--output", output).stderr
+
+
 def test_quiet_tells_only_the_end(command: Any) -> None:
     """No line at all if all are done, else the sum."""
     assert command("block", "--quiet", ANN).stderr == ""
-    ran = command("block", "--quiet", ANN, "00", "--sandbox")
+    ran = command("block", "--quiet", ANN, "anna", "--sandbox")
 
     assert ran.stderr.startswith("blocked 1 of 2 users")
 

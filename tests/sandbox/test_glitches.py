@@ -277,3 +277,9 @@ def test_nonsense_is_refused(api: Api, wrong: dict[str, Any]) -> None:
     """A glitch that can never strike fails where it is scripted."""
     with pytest.raises(ValueError, match=r".+"):
         api.sandbox.glitch(glitches.html(), **wrong)
+
+
+def test_a_glitch_is_called(api: Api) -> None:
+    """A glitch without its brackets is an error at once, not at the next request."""
+    with pytest.raises(TypeError, match="call it"):
+        api.sandbox.glitch(glitches.reset_after)
