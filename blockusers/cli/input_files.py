@@ -220,7 +220,7 @@ def _read_json(text: _Text, column: str | None) -> Reading:
         try:
             value = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            reading.complaints.append(f"{where}: broken JSON: {error}")
+            reading.complaints.append(f"{where}: broken JSON: {error.msg}")
             continue
         if isinstance(value, dict):
             if column not in value:

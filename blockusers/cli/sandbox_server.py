@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from typing import Final
 
 from blockusers.cli import process
@@ -49,7 +50,11 @@ def serve(rules: Rules, host: str, port: int) -> int:
         try:
             sandbox = stack.enter_context(Sandbox(rules, host=host, port=port))
         except OSError as error:
-            raise UsageError(f"cannot listen at {host}:{port}: {reason_of(error)}") from None
+            has_number = error.errno is not None and error.errno > 0  # not so for host names
+            why = os.strerror(error.errno or 0).lower() if has_number else reason_of(error)
+            raise UsageError(
+                f"cannot listen at {host}:{port}: {why}; choose another with --port"
+            ) from None
         emit(_greeting(sandbox))
         with contextlib.suppress(Interrupted):
             process.run(_wait_for_ever())

@@ -104,6 +104,10 @@ def normalize(user: object) -> Identifier | str:
     """
     if isinstance(user, int) and not isinstance(user, bool):
         user = _from_int(user)
+    if isinstance(user, float):
+        raise ValueError(
+            "is a decimal number, in which digits may be lost; pass the phone number as text"
+        )
     if not isinstance(user, str):
         raise ValueError(f"a user is a str or an int, not {type(user).__name__}")
     if len(user) > _LONGEST_INPUT:

@@ -80,7 +80,7 @@ def test_says_that_a_port_is_taken(bare: Any, sandbox: Sandbox) -> None:
     ran = bare("sandbox", "--port", port)
 
     assert ran.code == 2
-    assert f"cannot listen at 127.0.0.1:{port}: " in ran.stderr
+    assert f"cannot listen at 127.0.0.1:{port}: address already in use; choose" in ran.stderr
 
 
 # The demo.
