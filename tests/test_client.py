@@ -1,4 +1,4 @@
-"""The client against the sandbox, over real HTTP: every book is balanced with the server's own."""
+"""The client against the sandbox, over real HTTP: each report is compared with its list."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ GLITCHES = {
 @pytest.mark.parametrize("glitch", GLITCHES.values(), ids=GLITCHES)
 @pytest.mark.parametrize("job", [Client.block, Client.unblock], ids=["block", "unblock"])
 async def test_glitches(glitch: Glitch, job: Callable[..., object]) -> None:
-    """A spoilt answer, on a kept-alive connection, is tried again; the books balance after it."""
+    """A spoilt answer, on a kept-alive connection, is tried again; the report is right."""
     blocking = job is Client.block
     with Sandbox(Rules(window=None)) as sandbox:
         if not blocking:

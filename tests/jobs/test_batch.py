@@ -223,7 +223,7 @@ async def test_forgotten_user() -> None:
 
 
 async def test_passing_fault_of_a_user() -> None:
-    """Users with a passing fault are pooled into a later chunk until they succeed."""
+    """Users with a transient error are sent again in a later chunk until they succeed."""
     odd = [number(i)[1:] for i in range(1, 25, 2)]
     server = Server(lambda n, keys: {key: failed(139103) for key in keys if key in odd and n <= 3})
     report = await block(server, numbers(25))
@@ -234,7 +234,7 @@ async def test_passing_fault_of_a_user() -> None:
 
 
 async def test_passing_fault_that_stays() -> None:
-    """A user whose passing fault outlives its attempts is FAILED; the job goes on without it."""
+    """A user whose transient error outlives its attempts is FAILED; the job goes on without it."""
     server = Server(lambda _, keys: {key: failed(139103) for key in keys if key.endswith("3")})
     report = await block(server, numbers(10), attempts=4)
 
@@ -315,16 +315,16 @@ async def test_ambiguous_then_refused() -> None:
     assert statuses(ended.report) == [UNKNOWN] * 10
 
 
-async def test_pooled_then_ended() -> None:
-    """A user that was pooled when the job ended is FAILED, as its last answer said."""
+async def test_to_be_retried_then_ended() -> None:
+    """A user that was to be retried when the job ended is FAILED, as its last answer said."""
     server = Server(lambda n, keys: dict.fromkeys(keys, failed(139103)) if n == 1 else EXPIRED)
     ended = await block_early_end(server, numbers(20))
 
     assert statuses(ended.report) == [FAILED] * 10 + [REMAINING] * 10
 
 
-async def test_pooled_then_lost() -> None:
-    """A pooled user whose second attempt got no answer is UNKNOWN."""
+async def test_retried_then_lost() -> None:
+    """A user whose second attempt got no answer is UNKNOWN."""
     server = Server(lambda n, keys: dict.fromkeys(keys, failed(139103)) if n == 1 else RESET)
     ended = await block_early_end(server, numbers(10))
 
