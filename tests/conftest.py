@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable
 from importlib.metadata import version
 from inspect import signature
@@ -50,6 +51,12 @@ if os.environ.get("TEST_LOOP") == "uvloop":  # `nox -s uvloop`
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+def pytest_configure() -> None:
+    # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
