@@ -1,4 +1,4 @@
-"""Holds the users of a job that are to be sent or retried, and says which may be sent now.
+"""Holds the users of a job that are to be sent or retried; says when a chunk, even a part, may go.
 
 Each user of a job is in one of these states:
 
