@@ -178,7 +178,6 @@ class Client:
         self._closing = True
         error = ClientClosed("the client was closed before the answer came")
         async with self._opens_or_closes:
-            self._closing = True  # it may have been opened again meanwhile
             try:
                 self._batcher.drain(error)
                 async with asyncio.TaskGroup() as both:

@@ -222,18 +222,19 @@ async def test_forgotten_user() -> None:
     assert len(server.asked) == 1
 
 
-async def test_passing_fault_of_a_user() -> None:
+async def test_transient_error_of_a_user() -> None:
     """Users with a transient error are sent again in a later chunk until they succeed."""
     odd = [number(i)[1:] for i in range(1, 25, 2)]
     server = Server(lambda n, keys: {key: failed(139103) for key in keys if key in odd and n <= 3})
     report = await block(server, numbers(25))
 
     assert statuses(report) == [DONE] * 25
+    assert {outcome.faults for outcome in report} == {()}  # of the last answer, not of the first
     assert server.asked[3:] == [tuple(odd[:10]), tuple(odd[10:])]
     balance(report, server)
 
 
-async def test_passing_fault_that_stays() -> None:
+async def test_transient_error_that_stays() -> None:
     """A user whose transient error outlives its attempts is FAILED; the job goes on without it."""
     server = Server(lambda _, keys: {key: failed(139103) for key in keys if key.endswith("3")})
     report = await block(server, numbers(10), attempts=4)
@@ -243,7 +244,7 @@ async def test_passing_fault_that_stays() -> None:
     assert [len(chunk) for chunk in server.asked] == [10, 1, 1, 1]
 
 
-async def test_lasting_fault_beside_a_passing_one() -> None:
+async def test_lasting_error_beside_a_transient_one() -> None:
     """A user with a lasting fault is not asked for again, whatever else is wrong."""
     both = Verdict(FAILED, faults=(Fault(139103, "internal"), Fault(131047, "too late")))
     server = Server(lambda _, keys: dict.fromkeys(keys, both))

@@ -72,39 +72,33 @@ async def test_spacing(clock: Clock) -> None:
     assert starts == [0, 0.25, 0.5, 10.5, 10.75]
 
 
-async def test_order() -> None:
-    """Single calls go before bulk chunks, chunks before listings; else first come, first served."""
+async def in_order(*waiting: tuple[str, Priority]) -> list[str]:
+    """Let all wait while the only slot is taken; return the order in which they get it."""
     gate, order = pace(1), []
     async with gate.slot():
-        tasks = [
-            asyncio.create_task(take(gate, order, name, priority))
-            for name, priority in [
-                ("page", Priority.LISTING),
-                ("chunk", Priority.BULK),
-                ("single", Priority.SINGLE),
-            ]
-        ]
+        tasks = [asyncio.create_task(take(gate, order, *each)) for each in waiting]
         await asyncio.sleep(0)
     await asyncio.gather(*tasks)
+    return order
+
+
+async def test_order() -> None:
+    """Single calls go before bulk chunks, chunks before listings; else first come, first served."""
+    order = await in_order(
+        ("page", Priority.LISTING), ("chunk", Priority.BULK), ("single", Priority.SINGLE)
+    )
 
     assert order == ["single", "chunk", "page"]
 
 
 async def test_nobody_starves() -> None:
     """Every fourth slot goes to whoever has waited longest, however many single calls there are."""
-    gate, order = pace(1), []
-    async with gate.slot():
-        tasks = [
-            asyncio.create_task(take(gate, order, name, priority))
-            for name, priority in [
-                ("page", Priority.LISTING),
-                ("chunk 1", Priority.BULK),
-                ("chunk 2", Priority.BULK),
-                *[("single", Priority.SINGLE)] * 20,
-            ]
-        ]
-        await asyncio.sleep(0)
-    await asyncio.gather(*tasks)
+    order = await in_order(
+        ("page", Priority.LISTING),
+        ("chunk 1", Priority.BULK),
+        ("chunk 2", Priority.BULK),
+        *[("single", Priority.SINGLE)] * 20,
+    )
 
     assert [order.index(name) for name in ("page", "chunk 1", "chunk 2")] == [2, 6, 10]
 
