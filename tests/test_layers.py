@@ -24,6 +24,7 @@ ROOMS = (
     "jobs",
     "lists",
     "client",
+    "guard",
     "otel",
     "cli",
     "__main__",

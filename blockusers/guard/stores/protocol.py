@@ -1,0 +1,207 @@
+"""`Store`: what a store of deny list, intents and records has to do, and when it is atomic.
+
+Every method is one transaction: when it returns, all of it is on disk, and when it raises, none of
+it.  Several processes may use one store at the same time.  All times are seconds since 1970, and
+all keys are text: the store neither parses nor hashes what names a user.
+
+An entry that changes the verdict about somebody whom the guard has blocked (one that is removed,
+expired or moved away, one that allows, one that denies again) marks the records of that person for
+a *recheck* in the same transaction: those whose `entry` is the entry's user, or who are known by an
+alias of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple, Protocol, Self
+
+import attrs
+
+from blockusers.guard.entries import Action, Entry
+from blockusers.guard.intents import Counts, Intent, Record, Result
+from blockusers.values.errors import BlockUsersError
+
+
+class StoreUnavailable(BlockUsersError):
+    """The store cannot be read or written now; what was being done has not been done."""
+
+
+class Found(NamedTuple):
+    """An entry, and the id by which it was found: the entry's own user, or an alias of it."""
+
+    id: str
+    entry: Entry
+
+
+@attrs.frozen
+class Filter:
+    """Which entries are meant; None does not choose."""
+
+    users: Sequence[str] | None = attrs.field(default=None, repr=False)
+    scope: str | None = None
+    action: Action | None = None
+    origin: str | None = None
+
+
+class Queue(Protocol):
+    """The intents of one business number, in the hands of the only drain of it."""
+
+    async def take(self, limit: int, late: float) -> Sequence[Intent]:
+        """Return the oldest open intents that are due, at most *limit*, and note them as sent.
+
+        All are of one operation and of one rank, the first rank that has any.  The note says
+        that a request with this operation may take effect for *late* seconds from the end of the
+        process that sent it; see `Store.queue`.
+        """
+        ...
+
+    async def settle(self, results: Iterable[Result]) -> None:
+        """Note what became of intents that were taken.
+
+        Of a result that is `done` the record is written (a block) or deleted (an unblock),
+        whatever the version.  The intent is settled, or put off to `retry_at`, only if its version
+        is still the newest of that user.  The note that it was sent is dropped unless the
+        result is `lost`.  What is settled keeps neither `user` nor `ids`.
+        """
+        ...
+
+    async def make_room(self, count: int, keep: Iterable[str]) -> int:
+        """Want to unblock *count* people more, those blocked longest ago, but none of *keep*.
+
+        The intents have rank `MAKE_ROOM`; those of this rank that are open count as made already,
+        and who has any open intent is left alone.
+
+        Returns:
+            How many intents of this rank are open now.
+        """
+        ...
+
+    async def due_at(self) -> float | None:
+        """Return when the next open intent is due; None if there is none."""
+        ...
+
+    async def rechecks(self, limit: int) -> Sequence[Record]:
+        """Return records whose people may not be denied any more."""
+        ...
+
+    async def rechecked(self, denied: Mapping[str, str], unblock: Iterable[Intent]) -> None:
+        """Note the verdicts about records.
+
+        Args:
+            denied: Of the people who are still denied, the key of the entry; an open intent to
+                unblock one of them is dropped, unless it is noted as sent.
+            unblock: The intents for those who are not.
+        """
+        ...
+
+    async def wait(self, seconds: float) -> None:
+        """Return when somebody, in any process, may have changed the store; at the latest then."""
+        ...
+
+
+class Store(Protocol):
+    """Keeps the deny list, the intents and the records of the guard."""
+
+    def clock(self) -> float:
+        """Return the time, in seconds since 1970, that the store and its users go by."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Open it; to open it several times is to close it as often.
+
+        Raises:
+            StoreUnavailable: It cannot be opened, or holds something else.
+        """
+        ...
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close it."""
+        ...
+
+    # ------------------------------------------------------------------ the deny list
+
+    async def add(self, entries: Sequence[Entry]) -> tuple[int, int]:
+        """Add entries; return how many are new, and how many have another reason or expiry now."""
+        ...
+
+    async def remove(self, chosen: Filter) -> int:
+        """Remove entries; return how many.
+
+        A long removal may take several transactions.
+        """
+        ...
+
+    async def find(self, ids: Sequence[str]) -> Sequence[Found]:
+        """Return the entries that have not expired of these ids, and of what they are aliases."""
+        ...
+
+    async def entries(self, chosen: Filter, after: Entry | None, limit: int) -> Sequence[Entry]:
+        """Return a page of the entries in the order of their keys, from behind *after* on."""
+        ...
+
+    async def count(self, chosen: Filter) -> int:
+        """Return how many entries there are."""
+        ...
+
+    async def expire(self) -> int:
+        """Remove the entries that have expired."""
+        ...
+
+    async def move(self, old: Sequence[str], new: str, at: float, message: str) -> bool:
+        """Move the entries of the ids *old* that were added before *at* to *new*.
+
+        Each message is heeded once, and none that is older than the last move to one of *old*.
+
+        Returns:
+            Whether something was moved.
+        """
+        ...
+
+    async def erase(self, ids: Sequence[str], persons: Sequence[str]) -> int:
+        """Delete whatever is known of a user; return how many entries there were.
+
+        That is the entries and aliases of *ids* and of their aliases, and the intents and records
+        of *persons*, or which have one of those entries.
+        """
+        ...
+
+    async def setting(self, name: str, value: str) -> str:
+        """Return what is stored under *name*; if there is nothing, *value*, and store it."""
+        ...
+
+    # ------------------------------------------------------------------ intents and records
+
+    async def want(self, intents: Iterable[Intent], aliases: Mapping[str, str]) -> Sequence[Intent]:
+        """Write intents, each in place of the older one of its user, and learn aliases.
+
+        What is left out, because it was already taken care of: a block whose message is not newer
+        than that of a settled block (an earlier `wrote_at`, or the same one and a message that is
+        known).  An open intent of the same operation keeps its place in the queue, its `tries` and
+        its later `wrote_at`; it gets the later `not_after`, and is due now.
+
+        Args:
+            intents: What is wanted; their versions do not count.
+            aliases: Of ids, the user of the entry that they stand for.
+
+        Returns:
+            Those that are open now, with their versions.
+        """
+        ...
+
+    async def counts(self, phone_number_id: str) -> Counts:
+        """Return how many intents and records there are of one number."""
+        ...
+
+    async def forget(self, before: float) -> None:
+        """Delete the intents that were settled, and notes of messages, before this moment."""
+        ...
+
+    def queue(self, phone_number_id: str) -> AbstractAsyncContextManager[Queue]:
+        """Wait until nobody else drains this number, then hold it.
+
+        It is free again when its holder leaves the block, or dies.  Intents that were noted as
+        sent by an earlier holder are not taken for the opposite operation until the time has
+        passed, from now on, that was noted with them.
+        """
+        ...
