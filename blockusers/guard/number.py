@@ -68,6 +68,7 @@ class GuardedNumber:
             ]
 
     async def status(self) -> NumberStatus:
+        """Return what is being done for the number."""
         counts = await self._deny_list.store.counts(self.client.account.phone_number_id)
         drain = self.drain
         return NumberStatus(
