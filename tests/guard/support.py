@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
+import orjson
 
 from blockusers import Operation, Outcome, Status
 from blockusers.guard.answers import Answer
@@ -81,3 +84,37 @@ async def pass_time(clock: Clock, store: Store, seconds: float) -> None:
     """Let time pass, and wake whoever waits for it."""
     clock.now += seconds
     await store.setting(f"the time is {clock.now}", "")
+
+
+APP_SECRET = "0123456789abcdef0123456789abcdef"
+
+
+def signed(body: bytes, secret: str = APP_SECRET) -> str:
+    """Return the header with which Meta signs a webhook."""
+    return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
+
+
+def webhook_of(
+    *senders: str,
+    phone_number_id: str = PHONE_NUMBER_ID,
+    at: float = 1_790_000_000,
+    message_id: str = "wamid.1",
+    user_id: str | None = None,
+) -> bytes:
+    """Return the body of a webhook in which *senders* write."""
+    contacts = [{"wa_id": each, "profile": {"name": "Anna"}} for each in senders]
+    messages = [
+        {"from": each, "id": message_id, "timestamp": str(int(at)), "type": "text"}
+        for each in senders
+    ]
+    for row in contacts if user_id else ():
+        row["user_id"] = user_id
+    value = {
+        "messaging_product": "whatsapp",
+        "metadata": {"display_phone_number": "15550783881", "phone_number_id": phone_number_id},
+        "contacts": contacts,
+        "messages": messages,
+    }
+    change = {"field": "messages", "value": value}
+    entry = {"id": "1", "changes": [change]}
+    return orjson.dumps({"object": "whatsapp_business_account", "entry": [entry]})
