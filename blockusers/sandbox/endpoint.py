@@ -85,7 +85,7 @@ class Endpoint:
         try:
             return self._carry_out(call)
         except Refusal as refusal:
-            return self._builder.refused(refusal, call.path)
+            return self._builder.refused(refusal)
 
     def _carry_out(self, call: Call) -> Answer:
         blocklist, bucket = self._find(self._authenticate(call), call.method)
@@ -96,7 +96,7 @@ class Endpoint:
         users = self._read_users(call)
         change = blocklist.block if call.method == "POST" else blocklist.unblock
         faults = change([user.key for user in users])
-        return self._builder.changed(call.method, users, faults, call.path)
+        return self._builder.changed(call.method, users, faults)
 
     def _authenticate(self, call: Call) -> str:
         """Check path and credentials; return the business number id that is called."""
@@ -121,26 +121,19 @@ class Endpoint:
         secret = self._rules.app_secret
         if secret is None:
             return
-        if proof is None:
-            message = "API calls from the server require an appsecret_proof argument"
-            raise Refusal(100, message=message, graph_method=True)
         right = hmac.new(secret.encode(), self._rules.access_token.encode(), hashlib.sha256)
         if proof != right.hexdigest():
-            message = "Invalid appsecret_proof provided in the API argument"
-            raise Refusal(100, message=message, graph_method=True)
+            what = "Invalid appsecret_proof" if proof else "Missing appsecret_proof"
+            raise Refusal(100, message=f"{what} in the API argument")
 
     def _find(self, phone_number_id: str, method: str) -> Number:
         if method not in {"GET", "POST", "DELETE"}:
-            raise Refusal(100, message=f"Unsupported method: {method}", graph_method=True)
+            raise Refusal(100, message=f"Unsupported method: {method}")
         if not phone_number_id.isdecimal():
             raise Refusal(803)
         if phone_number_id not in self.numbers:
-            message = (
-                f"Unsupported {method.lower()} request. Object with ID '{phone_number_id}' does not"
-                " exist, cannot be loaded due to missing permissions, or does not support this"
-                " operation"
-            )
-            raise Refusal(100, message=message, subcode=33, graph_method=True)
+            message = f"Object with ID '{phone_number_id}' does not exist"
+            raise Refusal(100, message=message, subcode=33)
         return self.numbers[phone_number_id]
 
     def _read_users(self, call: Call) -> Sequence[User]:

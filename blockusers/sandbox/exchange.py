@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final, NoReturn, cast
 
@@ -14,6 +13,7 @@ import attrs
 from aiohttp import web
 
 from blockusers.sandbox.answers import Answer
+from blockusers.sandbox.records import RecordedRequest
 
 # With a linger time of 0, closing a socket sends RST. Windows packs the two numbers smaller.
 _NO_LINGER: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
@@ -32,21 +32,7 @@ class Exchange:
     """One request of a client, and the ways to answer it."""
 
     _request: web.Request
-    _act: Callable[[], Answer]
-    _note: Callable[[Answer], None]
-    _latency: float
-
-    async def carry_out(self) -> Answer:
-        """Carry out the request, and return the answer to it."""
-        answer = self._act()
-        if self._latency:
-            await asyncio.sleep(self._latency)
-        return answer
-
-    async def hang(self) -> NoReturn:
-        """Wait until the client leaves or the sandbox stops: either cancels this."""
-        while True:
-            await asyncio.get_running_loop().create_future()
+    _record: RecordedRequest
 
     def send(self, answer: Answer) -> web.StreamResponse:
         """Answer as a server should."""
@@ -78,6 +64,10 @@ class Exchange:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self._transport.abort()
         return Sent()
+
+    def _note(self, answer: Answer) -> None:
+        """Record what is answered, before the client can know it."""
+        self._record.status, self._record.code = answer.status, answer.code
 
     @property
     def _transport(self) -> asyncio.Transport:

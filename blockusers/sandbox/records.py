@@ -1,16 +1,12 @@
-"""Recorded requests, and scheduled glitches: which requests a glitch strikes."""
+"""The requests that a sandbox saw, without secrets in their `repr`."""
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Mapping
 from typing import Final
 
 import attrs
-from attrs import validators
-
-from blockusers.sandbox.glitches import Glitch
 
 _LONG_NUMBER: Final = re.compile(r"([0-9]{4})[0-9]{3,}([0-9]{2})")
 
@@ -23,7 +19,7 @@ def _counted(users: tuple[str, ...]) -> str:
     return f"<{len(users)}>"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class RecordedRequest:
     """One request that a sandbox got. Its `repr` shows neither tokens nor phone numbers."""
 
@@ -42,48 +38,3 @@ class RecordedRequest:
     """The error code at the top level of the answer."""
     glitch: str | None = None
     """The name of the glitch that struck it."""
-
-
-@attrs.define(kw_only=True)
-class ScheduledGlitch:
-    """A glitch, and which requests it strikes."""
-
-    glitch: Glitch
-    at: frozenset[int] | None
-    user: str | None
-    method: str | None
-    times: int | None = attrs.field(validator=validators.optional(validators.ge(1)))
-    probability: float | None = attrs.field(
-        validator=validators.optional(validators.and_(validators.ge(0), validators.le(1)))
-    )
-    seed: int
-    _left: int | None = attrs.field(init=False)
-    _random: random.Random = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._left = self.times
-        self._random = random.Random(self.seed)  # noqa: S311  # chance, not secrecy
-
-    @property
-    def early(self) -> bool:
-        """Whether it can strike before the body is read."""
-        return self.glitch.early and self.user is None
-
-    def strikes(self, request: RecordedRequest) -> bool:
-        """Return whether the glitch strikes *request*, and count it if so."""
-        if not self._is_for(request) or not self._by_chance():
-            return False
-        if self._left is not None:
-            self._left -= 1
-        return True
-
-    def _is_for(self, request: RecordedRequest) -> bool:
-        return (
-            self._left != 0
-            and (self.at is None or request.number in self.at)
-            and self.method in {None, request.method}
-            and (self.user is None or self.user in {user.lstrip("+") for user in request.users})
-        )
-
-    def _by_chance(self) -> bool:
-        return self.probability is None or self._random.random() < self.probability

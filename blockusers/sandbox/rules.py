@@ -6,6 +6,7 @@ a field here, so that a client can be tested with every way in which the real se
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import attrs
@@ -17,12 +18,8 @@ SANDBOX_TOKEN: Final = "EAASandboxOnly0ZBq7tZAnHhKcOpensNothingElse0fYw9LkRj3mXv
 _from_one = validators.and_(validators.instance_of(int), validators.ge(1))
 _from_zero = validators.and_(validators.instance_of(int), validators.ge(0))
 _http_status = validators.and_(_from_one, validators.ge(200), validators.le(599))
+_more_than_0: Callable[[Any, Any, Any], None] = validators.optional(validators.gt(0))
 _digits = validators.matches_re(r"[0-9]+")
-
-
-def _more_than_0(_rules: Any, field: attrs.Attribute[Any], value: float | None) -> None:
-    if value is not None and not value > 0:
-        raise ValueError(f"{field.name} must be more than 0, or None: {value}")
 
 
 @attrs.frozen(kw_only=True)
@@ -116,6 +113,6 @@ class Rules:
     largest_page: int = attrs.field(default=100, validator=_from_one)
     """The most rows of a page, whatever `limit` is asked for."""
     next_links: bool = False
-    """Whether pages carry `paging.next` and `paging.previous`: traps, never to be called."""
+    """Whether pages carry `paging.next`: a trap, never to be requested."""
     nested_listing: bool = False
     """Whether the list has the older, nested shape."""

@@ -8,23 +8,23 @@ from any thread, for a lock guards all that is shared.
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
-from functools import partial
-from typing import Any, Final, NotRequired, Self, TypedDict, cast
+from typing import Final, NotRequired, Self, TypedDict, cast
 
-import attrs
 from aiohttp import web
 
-from blockusers.sandbox.answers import Answer
+from blockusers.sandbox.answers import NO_ANSWER, Answer
 from blockusers.sandbox.blocklist import Blocklist
 from blockusers.sandbox.endpoint import Call, Endpoint
 from blockusers.sandbox.exchange import Exchange
 from blockusers.sandbox.glitches import Glitch
-from blockusers.sandbox.records import RecordedRequest, ScheduledGlitch
+from blockusers.sandbox.records import RecordedRequest
 from blockusers.sandbox.rules import Rules
+from blockusers.sandbox.schedule import ScheduledGlitch
 from blockusers.sandbox.users import key_of
 
 _LARGEST_BODY: Final = 64 * 2**20
@@ -200,9 +200,9 @@ class Sandbox:
             at=None if at is None else frozenset([at] if isinstance(at, int) else at),
             user=None if user is None else user.lstrip("+"),
             method=None if method is None else method.upper(),
-            times=times if at is None else None,
+            left=times if at is None else None,
             probability=probability,
-            seed=seed,
+            chance=random.Random(seed),  # noqa: S311  # not for secrets
         )
         with self._lock:
             self._scheduled.append(scheduled)
@@ -235,58 +235,48 @@ class Sandbox:
         await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        recorded, glitch = self._record(request)
+        record = self._record(request)
+        glitch = self._strike(record, early=True)
         body = b"" if glitch else await request.read()
         call = Call(request.method, request.path, request.query, request.headers, body)
-        exchange = Exchange(
-            request,
-            partial(self._act, call),
-            partial(self._note_answer, recorded.number),
-            self.rules.latency,
-        )
-        glitch = glitch or self._read(recorded.number, call.users)
-        if glitch is not None:
-            return await glitch.perform(exchange)
-        return exchange.send(await exchange.carry_out())
+        if glitch is None:
+            record.users = call.users
+            glitch = self._strike(record, early=False)
+        exchange = Exchange(request, record)
+        if glitch is None:
+            return exchange.send(await self._carry_out(call))
+        due = await self._carry_out(call) if glitch.effect else NO_ANSWER
+        return await glitch.perform(exchange, due)
 
-    def _record(self, request: web.Request) -> tuple[RecordedRequest, Glitch | None]:
-        """Record a request whose head has come; return the glitch that strikes already."""
+    def _record(self, request: web.Request) -> RecordedRequest:
         with self._lock:
-            recorded = RecordedRequest(
+            record = RecordedRequest(
                 number=len(self._requests) + 1,
                 method=request.method,
                 path=request.path,
                 query=request.query,
                 headers=request.headers,
             )
-            self._requests.append(recorded)
-            return recorded, self._strike(recorded, early=True)
+            self._requests.append(record)
+            return record
 
-    def _read(self, number: int, users: tuple[str, ...]) -> Glitch | None:
-        """Record who is named; return the glitch that strikes."""
+    def _strike(self, record: RecordedRequest, *, early: bool) -> Glitch | None:
+        """Return the glitch that strikes, before the body is read if *early*, and record it."""
         with self._lock:
-            return self._strike(self._update(number, users=users), early=False)
+            for each in self._scheduled:
+                # Who is named is not known before the body is read.
+                is_early = each.glitch.early and each.user is None
+                if is_early is early and each.strikes(record):
+                    record.glitch = each.glitch.name
+                    return each.glitch
+        return None
 
-    def _strike(self, request: RecordedRequest, *, early: bool) -> Glitch | None:
-        due = (each for each in self._scheduled if each.early is early)
-        glitch = next((each.glitch for each in due if each.strikes(request)), None)
-        if glitch is not None:
-            self._update(request.number, glitch=glitch.name)
-        return glitch
-
-    def _act(self, call: Call) -> Answer:
+    async def _carry_out(self, call: Call) -> Answer:
         with self._lock:
-            return self._endpoint.answer(call)
-
-    def _note_answer(self, number: int, answer: Answer) -> None:
-        """Record what is answered, before the client can know it."""
-        with self._lock:
-            self._update(number, status=answer.status, code=answer.code)
-
-    def _update(self, number: int, **changes: Any) -> RecordedRequest:
-        request = attrs.evolve(self._requests[number - 1], **changes)
-        self._requests[number - 1] = request
-        return request
+            answer = self._endpoint.answer(call)
+        if self.rules.latency:
+            await asyncio.sleep(self.rules.latency)
+        return answer
 
 
 async def _hang_up(server: web.Server) -> None:

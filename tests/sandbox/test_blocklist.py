@@ -144,19 +144,15 @@ def test_a_walk_in_either_direction_gives_everyone_once(count: int, limit: int) 
     assert keys == backward
 
 
-def test_pages_say_what_is_around_them() -> None:
-    """There is more before all but the first page, and more after all but the last."""
+def test_pages_say_whether_more_follows() -> None:
+    """There is more after all but the last."""
     users = blocklist()
     users.put([ANN, BEN, CAT])
     pages = [users.page(1)]
     pages += [users.page(1, after=encode(pages[0].last))]
     pages += [users.page(1, after=encode(pages[1].last))]
 
-    assert [(page.more_before, page.more_after) for page in pages] == [
-        (False, True),
-        (True, True),
-        (True, False),
-    ]
+    assert [page.more for page in pages] == [True, True, False]
 
 
 @pytest.mark.parametrize(
