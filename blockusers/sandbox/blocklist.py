@@ -8,7 +8,7 @@ grows with every change, because a cursor is valid only for the version that it 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -41,6 +41,7 @@ class Blocklist:
     _members: dict[str, None] = attrs.field(init=False, factory=dict)
     _rows: tuple[str, ...] | None = attrs.field(init=False, default=())
     _wrote_at: dict[str, float] = attrs.field(init=False, factory=dict)
+    _same: dict[str, frozenset[str]] = attrs.field(init=False, factory=dict)
     _failures: Counter[str] = attrs.field(init=False, factory=Counter)
     version: int = attrs.field(init=False)
     """The time of the last change, in microseconds."""
@@ -81,9 +82,16 @@ class Blocklist:
             self._members.pop(key, None)
         self._note_change(changed=len(self._members) != before)
 
-    def message_from(self, keys: Iterable[str]) -> None:
-        """Note that *keys* wrote to the business now."""
-        self._wrote_at.update(dict.fromkeys(keys, self._clock()))
+    def message_from(self, ids: Collection[str], wrote_at: float) -> bool:
+        """Note that the person who has *ids* wrote; return whether the business gets the message.
+
+        A person who once showed two ids is known by both from then on.
+        """
+        known = frozenset(ids).union(*(self._same.get(each, ()) for each in ids))
+        for each in known:
+            self._same[each] = known
+            self._wrote_at[each] = max(wrote_at, self._wrote_at.get(each, wrote_at))
+        return known.isdisjoint(self._members)
 
     def page(self, limit: int, *, after: str | None = None, before: str | None = None) -> Page:
         """Return up to *limit* rows that follow *after*, or that end just before *before*."""

@@ -1,4 +1,4 @@
-"""The requests that a sandbox saw, without secrets in their `repr`."""
+"""The requests that a sandbox got and the webhooks that it posted; a `repr` shows no secrets."""
 
 from __future__ import annotations
 
@@ -38,3 +38,19 @@ class RecordedRequest:
     """The error code at the top level of the answer."""
     glitch: str | None = None
     """The name of the glitch that struck it."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class RecordedWebhook:
+    """One webhook that a sandbox posts until it is answered with 200."""
+
+    message_id: str
+    body: bytes = attrs.field(repr=False)
+    attempts: int = 0
+    """How often it was posted."""
+    status: int | None = None
+    """The status of the last answer; `None`: the last attempt got none, or there was no attempt."""
+    error: str | None = None
+    """Why the last attempt got no answer."""
+    delivered_at: float | None = None
+    """When it was answered with 200, in seconds since 1970; `None`: it is pending."""

@@ -83,6 +83,14 @@ class Rules:
     latency: float = attrs.field(default=0.0, validator=validators.ge(0))
     """How long an answer takes. The effect comes first, then the wait."""
 
+    # How webhooks are posted.
+    webhook_timeout: float = attrs.field(default=10.0, validator=validators.gt(0))
+    """How long the receiver may take to answer."""
+    webhook_retry_wait: float = attrs.field(default=0.1, validator=validators.gt(0))
+    """The wait before a webhook is posted again; it grows by half each time."""
+    webhook_retry_wait_max: float = attrs.field(default=5.0, validator=validators.gt(0))
+    """The longest such wait."""
+
     # How POST and DELETE are answered.
     mixed_status: int = attrs.field(default=400, validator=_http_status)
     """The HTTP status of an answer in which some user failed."""

@@ -12,9 +12,10 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
-from typing import Final, NotRequired, Self, TypedDict, cast
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final, NotRequired, Self, TypedDict, cast
 
+import attrs
 from aiohttp import web
 
 from blockusers.sandbox.answers import NO_ANSWER, Answer
@@ -22,7 +23,16 @@ from blockusers.sandbox.blocklist import Blocklist
 from blockusers.sandbox.endpoint import Call, Endpoint
 from blockusers.sandbox.exchange import Exchange
 from blockusers.sandbox.glitches import Glitch
-from blockusers.sandbox.records import RecordedRequest
+from blockusers.sandbox.messages import (
+    Business,
+    Person,
+    bsuid_of,
+    identity_changed,
+    incoming,
+    new_message_id,
+)
+from blockusers.sandbox.poster import WebhookPoster
+from blockusers.sandbox.records import RecordedRequest, RecordedWebhook
 from blockusers.sandbox.rules import Rules
 from blockusers.sandbox.schedule import ScheduledGlitch
 from blockusers.sandbox.users import key_of
@@ -50,6 +60,10 @@ class Sandbox:
         rules: What is enforced, and how answers are worded.
         host: The address to listen on; keep to loopback unless others are to use it.
         port: The port to listen on; 0 picks a free one, which later starts then keep.
+        webhook_url: Post a signed webhook there for each message, as `message_from` says.
+        app_secret: Sign webhooks with this, and ask requests for a proof made with it; the same as
+            `Rules.app_secret`.
+        allow_remote_webhook: Whether *webhook_url* may be on another machine.
         clock: Gives the time in seconds since 1970, for everything but `Rules.latency`.
     """
 
@@ -59,12 +73,21 @@ class Sandbox:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        webhook_url: str | None = None,
+        app_secret: str | None = None,
+        allow_remote_webhook: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.rules = Rules() if rules is None else rules
+        if app_secret is not None:
+            self.rules = attrs.evolve(self.rules, app_secret=app_secret)
         self._host = host
         self._port = port
+        self._clock = clock
         self._endpoint = Endpoint(self.rules, clock)
+        self._poster = WebhookPoster(self.rules, clock, allow_remote=allow_remote_webhook)
+        if webhook_url is not None:
+            self.post_webhooks_to(webhook_url)
         self._lock = threading.Lock()
         self._requests: list[RecordedRequest] = []
         self._scheduled: list[ScheduledGlitch] = []
@@ -150,10 +173,108 @@ class Sandbox:
 
     # Changes without a request.
 
-    def message_from(self, *users: str, phone_number_id: str | None = None) -> None:
-        """Let *users* write to the business now, so that they can be blocked for a while."""
+    def message_from(
+        self,
+        user: str,
+        *,
+        text: str = "Hello",
+        user_id: str | None = None,
+        phone_number_id: str | None = None,
+        name: str = "Somebody",
+        username: str | None = None,
+        field: str = "messages",
+        wrote_at: float | None = None,
+        message_id: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> str | None:
+        """Let *user* write to the business, so that they can be blocked for a while.
+
+        If there is a `webhook_url`, a signed webhook is posted there, again and again until it is
+        answered with 200. This returns at once.
+
+        Args:
+            user: A phone number, or a BSUID: then the webhook shows no number.
+            text: What is written.
+            user_id: The BSUID of somebody who has a number, too; by default one is made from the
+                number, and `""` shows none.
+            phone_number_id: The business number written to; by default the first.
+            name: The name of their profile.
+            username: Their user name.
+            field: `standby`, while Meta's own agent holds the chat.
+            wrote_at: When, in seconds since 1970; by default now.
+            message_id: The id of the message; pass one again to repeat that message.
+            extra: More keys of the message, or others than usual, such as `{"group_id": "1"}`.
+
+        Returns:
+            The id of the message; `None` if the business does not get it, for it has blocked
+            *user*.
+        """
+        business = self._business(phone_number_id)
+        sender = self._person(user, user_id)
+        at = self._clock() if wrote_at is None else wrote_at
         with self._lock:
-            self._blocklist(phone_number_id).message_from(self._keys(users))
+            if not self._blocklist(phone_number_id).message_from(sender.ids, at):
+                return None
+        head = {"id": message_id or new_message_id(), "timestamp": str(int(at))}
+        message = {**head, "type": "text", "text": {"body": text}, **(extra or {})}
+        profile = {"name": name} if username is None else {"name": name, "username": username}
+        body = incoming(business, sender, message, profile=profile, field=field)
+        return self._post(head["id"], body)
+
+    def identity_changed(
+        self,
+        old: str,
+        new: str,
+        *,
+        previous_user_id: str | None = None,
+        user_id: str | None = None,
+        phone_number_id: str | None = None,
+        changed_at: float | None = None,
+        message_id: str | None = None,
+    ) -> str:
+        """Tell the webhook that somebody has another number, or another BSUID.
+
+        Nobody is blocked or unblocked by that here, and the webhook is posted for blocked people,
+        too: Meta does not say what it does.
+
+        Args:
+            old: The number or the BSUID before.
+            new: The number or the BSUID now.
+            previous_user_id: The BSUID before, if *old* is a number; by default one is made from
+                the number, and `""` shows none.
+            user_id: The BSUID now, likewise.
+            phone_number_id: The business number that is told; by default the first.
+            changed_at: When, in seconds since 1970; by default now.
+            message_id: The id of the system message; pass one again to repeat it.
+
+        Returns:
+            The id of the system message.
+        """
+        at = self._clock() if changed_at is None else changed_at
+        head = {"id": message_id or new_message_id(), "timestamp": str(int(at))}
+        before, now = self._person(old, previous_user_id), self._person(new, user_id)
+        body = identity_changed(self._business(phone_number_id), before, now, head)
+        return self._post(head["id"], body)
+
+    @property
+    def webhooks(self) -> tuple[RecordedWebhook, ...]:
+        """The last 10,000 webhooks, delivered or pending, in the order of their messages."""
+        return self._poster.records
+
+    def post_webhooks_to(self, webhook_url: str) -> None:
+        """Post webhooks to *webhook_url* from now on, also those that are pending."""
+        self._poster.aim(webhook_url)
+
+    def wait_delivered(self, timeout: float = 10.0) -> None:
+        """Wait until every webhook was answered with 200.
+
+        It blocks. In an async test, where the receiver runs on the loop of the test, write
+        `await asyncio.to_thread(sandbox.wait_delivered)`.
+
+        Raises:
+            TimeoutError: some were not, after *timeout* seconds.
+        """
+        self._poster.wait_delivered(timeout)
 
     def block(self, *users: str, phone_number_id: str | None = None) -> None:
         """Block *users* without a request, whatever the rules say."""
@@ -207,6 +328,20 @@ class Sandbox:
         with self._lock:
             self._scheduled.append(scheduled)
 
+    def _post(self, message_id: str, body: bytes) -> str:
+        if self._poster.url is not None:
+            self._poster.post(message_id, body)
+        return message_id
+
+    def _business(self, phone_number_id: str | None) -> Business:
+        return Business(phone_number_id or self.rules.phone_number_ids[0], self.rules.own_number)
+
+    def _person(self, user: str, user_id: str | None) -> Person:
+        key = key_of(user, rewrite=self.rules.rewrite_wa_ids)
+        if "." in key:
+            return Person("", key)
+        return Person(key, bsuid_of(key) if user_id is None else user_id)
+
     def _blocklist(self, phone_number_id: str | None) -> Blocklist:
         number = self.rules.phone_number_ids[0] if phone_number_id is None else phone_number_id
         return self._endpoint.numbers[number].blocklist
@@ -227,12 +362,15 @@ class Sandbox:
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
         await runner.setup()
         await web.SockSite(runner, listener).start()
+        posting = asyncio.create_task(self._poster.run())
         await self._stopping.wait()
+        posting.cancel()
         # asyncio leaks a connection that is being accepted while its server is closed. So first
         # accepting stops, then all connections are cut, and only then the server is closed.
         self._loop.remove_reader(listener)
         await _hang_up(cast("web.Server", runner.server))
         await runner.cleanup()
+        await asyncio.wait([posting])
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         record = self._record(request)

@@ -66,9 +66,10 @@ def test_only_those_who_wrote_lately_can_be_blocked() -> None:
     """The window closes a day after the last message; unblocking needs none."""
     clock = Clock()
     users = blocklist(clock, window=86_400.0)
-    users.message_from([ANN, BEN])
+    for each in (ANN, BEN):
+        users.message_from([each], clock.now)
     clock.now += 86_400
-    users.message_from([BEN])
+    users.message_from([BEN], clock.now)
 
     assert users.block([ANN, BEN, CAT]) == {CAT: 131047}
     clock.now += 1

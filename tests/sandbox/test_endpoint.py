@@ -98,7 +98,8 @@ def test_the_own_number_cannot_be_blocked(api: Api) -> None:
 def test_the_window_is_on_by_default(serve: Callable[..., Api]) -> None:
     """Only people who wrote within a day can be blocked."""
     api = serve(window=86_400.0)
-    api.sandbox.message_from(f"+{ANN}", BSUID)
+    for user in (f"+{ANN}", BSUID):
+        api.sandbox.message_from(user)
 
     assert api.post(ANN, BEN, BSUID).failed == {BEN: 131047}
     assert {ANN, BSUID} == api.sandbox.blocklist()
