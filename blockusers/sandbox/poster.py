@@ -18,7 +18,7 @@ import aiohttp
 from blockusers.sandbox.records import RecordedWebhook
 from blockusers.sandbox.rules import Rules
 
-_KEPT: Final = 10_000
+KEPT: Final = 10_000
 """How many webhooks are remembered, besides those that wait for their 200."""
 _GROWTH: Final = 1.5
 _AT_ONCE: Final = 20
@@ -33,7 +33,7 @@ class WebhookPoster:
         self._clock = clock
         self._allow_remote = allow_remote
         self._changed = threading.Condition()
-        self._records: deque[RecordedWebhook] = deque(maxlen=_KEPT)
+        self._records: deque[RecordedWebhook] = deque(maxlen=KEPT)
         self._pending: dict[RecordedWebhook, None] = {}
         self._unstarted: deque[RecordedWebhook] = deque()
         self._wake: Callable[[], object] | None = None

@@ -6,7 +6,7 @@ a field here, so that a client can be tested with every way in which the real se
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 import attrs
@@ -20,6 +20,7 @@ _from_zero = validators.and_(validators.instance_of(int), validators.ge(0))
 _http_status = validators.and_(_from_one, validators.ge(200), validators.le(599))
 _more_than_0: Callable[[Any, Any, Any], None] = validators.optional(validators.gt(0))
 _digits = validators.matches_re(r"[0-9]+")
+_tokens: Callable[[Any, Any, Any], None] = validators.deep_mapping(_digits, validators.min_len(1))
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +37,11 @@ class Rules:
     access_token: str = attrs.field(
         default=SANDBOX_TOKEN, repr=False, validator=validators.min_len(1)
     )
-    """The one token that is accepted."""
+    """The token that is accepted."""
+    access_tokens: Mapping[str, str] = attrs.field(
+        factory=dict, converter=dict, repr=False, hash=False, validator=_tokens
+    )
+    """Tokens of business numbers that have one of their own, by id; no other is then accepted."""
     app_secret: str | None = attrs.field(
         default=None, repr=False, validator=validators.optional(validators.min_len(1))
     )
@@ -124,3 +129,7 @@ class Rules:
     """Whether pages carry `paging.next`: a trap, never to be requested."""
     nested_listing: bool = False
     """Whether the list has the older, nested shape."""
+
+    def token_of(self, phone_number_id: str) -> str:
+        """Return the token of a business number."""
+        return self.access_tokens.get(phone_number_id, self.access_token)

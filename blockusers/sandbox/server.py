@@ -1,28 +1,22 @@
-"""The sandbox: a real HTTP server on this machine that behaves like Meta's endpoint.
+"""`Sandbox`: starts a server that behaves like Meta's endpoint, scripts it, and shows what it saw.
 
-It always runs in a thread of its own, on an event loop of its own.  So it serves plain tests,
-asyncio and anyio alike, and answers while a test blocks its own loop; its methods may be called
-from any thread, for a lock guards all that is shared.
+Its methods may be called from any thread, for a lock guards all that is shared.
 """
 
 from __future__ import annotations
 
-import asyncio
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final, NotRequired, Self, TypedDict, cast
+from typing import Any, NotRequired, Self, TypedDict
 
 import attrs
-from aiohttp import web
 
-from blockusers.sandbox.answers import NO_ANSWER, Answer
 from blockusers.sandbox.blocklist import Blocklist
-from blockusers.sandbox.endpoint import Call, Endpoint
-from blockusers.sandbox.exchange import Exchange
+from blockusers.sandbox.endpoint import Endpoint
 from blockusers.sandbox.glitches import Glitch
+from blockusers.sandbox.handler import Handler
 from blockusers.sandbox.messages import (
     Business,
     Person,
@@ -35,11 +29,8 @@ from blockusers.sandbox.poster import WebhookPoster
 from blockusers.sandbox.records import RecordedRequest, RecordedWebhook
 from blockusers.sandbox.rules import Rules
 from blockusers.sandbox.schedule import ScheduledGlitch
+from blockusers.sandbox.thread import ServerThread
 from blockusers.sandbox.users import key_of
-
-_LARGEST_BODY: Final = 64 * 2**20
-# asyncio needs three turns of its loop from the accepting of a connection to its protocol.
-_TURNS_TO_ACCEPT: Final = 5
 
 
 class Credentials(TypedDict):
@@ -81,19 +72,14 @@ class Sandbox:
         self.rules = Rules() if rules is None else rules
         if app_secret is not None:
             self.rules = attrs.evolve(self.rules, app_secret=app_secret)
-        self._host = host
-        self._port = port
         self._clock = clock
+        self._lock = threading.Lock()
         self._endpoint = Endpoint(self.rules, clock)
         self._poster = WebhookPoster(self.rules, clock, allow_remote=allow_remote_webhook)
         if webhook_url is not None:
             self.post_webhooks_to(webhook_url)
-        self._lock = threading.Lock()
-        self._requests: list[RecordedRequest] = []
-        self._scheduled: list[ScheduledGlitch] = []
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.SelectorEventLoop
-        self._stopping: asyncio.Event
+        self._handler = Handler(self._endpoint, self._lock, self.rules.latency)
+        self._thread = ServerThread(host, port, self._handler.handle, self._poster.run)
 
     # Starting and stopping.
 
@@ -104,25 +90,11 @@ class Sandbox:
             OSError: the port is taken.
             RuntimeError: it runs already.
         """
-        if self._thread is not None:
-            raise RuntimeError("this sandbox is running already")
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.create_server((self._host, self._port), family=family)
-        self._port = listener.getsockname()[1]
-        # Not the platform's own loop: `_serve` needs `remove_reader`, which Windows's has not.
-        self._loop = asyncio.SelectorEventLoop()
-        self._stopping = asyncio.Event()
-        self._thread = threading.Thread(
-            target=self._run, args=[listener], name="blockusers-sandbox", daemon=True
-        )
         self._thread.start()
 
     def stop(self) -> None:
         """Cut every connection and end the thread. Stopping twice does no harm."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            self._loop.call_soon_threadsafe(self._stopping.set)
-            thread.join()
+        self._thread.stop()
 
     def __enter__(self) -> Self:
         self.start()
@@ -143,17 +115,18 @@ class Sandbox:
     @property
     def url(self) -> str:
         """Where it listens, or did before it was stopped."""
-        if self._port == 0:
-            raise RuntimeError("this sandbox has not been started yet")
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return self._thread.url
 
     @property
     def credentials(self) -> Credentials:
         """Keywords for a `blockusers.Account`, for the first business number of the rules."""
+        return self.credentials_of(self.rules.phone_number_ids[0])
+
+    def credentials_of(self, phone_number_id: str) -> Credentials:
+        """Return keywords for a `blockusers.Account` of one of several business numbers."""
         credentials = Credentials(
-            phone_number_id=self.rules.phone_number_ids[0],
-            access_token=self.rules.access_token,
+            phone_number_id=phone_number_id,
+            access_token=self.rules.token_of(phone_number_id),
             base_url=self.url,
         )
         if self.rules.app_secret is not None:
@@ -162,9 +135,8 @@ class Sandbox:
 
     @property
     def requests(self) -> tuple[RecordedRequest, ...]:
-        """The requests it saw, in the order in which they arrived."""
-        with self._lock:
-            return tuple(self._requests)
+        """The requests it saw, the last 100,000, in the order in which they arrived."""
+        return self._handler.requests
 
     def blocklist(self, phone_number_id: str | None = None) -> frozenset[str]:
         """Return who is blocked, as `wa_id` or BSUID; `None` is the first business number."""
@@ -316,17 +288,17 @@ class Sandbox:
         """
         if not isinstance(glitch, Glitch):
             raise TypeError("glitch: call it, as in glitches.reset_after()")
-        scheduled = ScheduledGlitch(
-            glitch=glitch,
-            at=None if at is None else frozenset([at] if isinstance(at, int) else at),
-            user=None if user is None else user.lstrip("+"),
-            method=None if method is None else method.upper(),
-            left=times if at is None else None,
-            probability=probability,
-            chance=random.Random(seed),  # noqa: S311  # not for secrets
+        self._handler.schedule(
+            ScheduledGlitch(
+                glitch=glitch,
+                at=None if at is None else frozenset([at] if isinstance(at, int) else at),
+                user=None if user is None else user.lstrip("+"),
+                method=None if method is None else method.upper(),
+                left=times if at is None else None,
+                probability=probability,
+                chance=random.Random(seed),  # noqa: S311  # not for secrets
+            )
         )
-        with self._lock:
-            self._scheduled.append(scheduled)
 
     def _post(self, message_id: str, body: bytes) -> str:
         if self._poster.url is not None:
@@ -348,79 +320,3 @@ class Sandbox:
 
     def _keys(self, users: Iterable[str]) -> list[str]:
         return [key_of(user, rewrite=self.rules.rewrite_wa_ids) for user in users]
-
-    # Serving: all below runs in the sandbox's own thread.
-
-    def _run(self, listener: socket.socket) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._serve(listener))
-
-    async def _serve(self, listener: socket.socket) -> None:
-        app = web.Application(client_max_size=_LARGEST_BODY)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        # With handlers cancelled, what hangs ends when its client leaves or is cut off.
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
-        await runner.setup()
-        await web.SockSite(runner, listener).start()
-        posting = asyncio.create_task(self._poster.run())
-        await self._stopping.wait()
-        posting.cancel()
-        # asyncio leaks a connection that is being accepted while its server is closed. So first
-        # accepting stops, then all connections are cut, and only then the server is closed.
-        self._loop.remove_reader(listener)
-        await _hang_up(cast("web.Server", runner.server))
-        await runner.cleanup()
-        await asyncio.wait([posting])
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
-        record = self._record(request)
-        glitch = self._strike(record, early=True)
-        body = b"" if glitch else await request.read()
-        call = Call(request.method, request.path, request.query, request.headers, body)
-        if glitch is None:
-            record.users = call.users
-            glitch = self._strike(record, early=False)
-        exchange = Exchange(request, record)
-        if glitch is None:
-            return exchange.send(await self._carry_out(call))
-        due = await self._carry_out(call) if glitch.effect else NO_ANSWER
-        return await glitch.perform(exchange, due)
-
-    def _record(self, request: web.Request) -> RecordedRequest:
-        with self._lock:
-            record = RecordedRequest(
-                number=len(self._requests) + 1,
-                method=request.method,
-                path=request.path,
-                query=request.query,
-                headers=request.headers,
-            )
-            self._requests.append(record)
-            return record
-
-    def _strike(self, record: RecordedRequest, *, early: bool) -> Glitch | None:
-        """Return the glitch that strikes, before the body is read if *early*, and record it."""
-        with self._lock:
-            for each in self._scheduled:
-                # Who is named is not known before the body is read.
-                is_early = each.glitch.early and each.user is None
-                if is_early is early and each.strikes(record):
-                    record.glitch = each.glitch.name
-                    return each.glitch
-        return None
-
-    async def _carry_out(self, call: Call) -> Answer:
-        with self._lock:
-            answer = self._endpoint.answer(call)
-        if self.rules.latency:
-            await asyncio.sleep(self.rules.latency)
-        return answer
-
-
-async def _hang_up(server: web.Server) -> None:
-    """Cut all connections, also those that are just being accepted, which takes some turns."""
-    for _ in range(_TURNS_TO_ACCEPT):
-        for connection in server.connections:
-            if connection.transport is not None:
-                connection.transport.abort()
-        await asyncio.sleep(0)

@@ -218,7 +218,7 @@ def test_business_numbers_share_nothing(serve: Callable[..., Api]) -> None:
     ("path", "status", "code"),
     [
         ("/v25/1/block_users", 400, 2500),
-        ("/1/block_users", 400, 2500),
+        ("/v25.0/block_users", 404, 803),
         (f"/v25.0/{NUMBER_ID}", 400, 2500),
         ("/favicon.ico", 400, 2500),
         ("/v25.0/my-number/block_users", 404, 803),
@@ -256,6 +256,51 @@ def test_a_wrong_token(api: Api, authorization: str | None, status: int, code: i
     reply = api.send("GET", headers=headers)
 
     assert (status, code) == (reply.status, reply.code)
+
+
+def test_each_business_number_may_have_a_token(serve: Callable[..., Api]) -> None:
+    """The token of another number is valid, and not permitted; a path of 360dialog has no id."""
+    api = serve(phone_number_ids=("1", "2", "3"), access_tokens={"1": "one", "2": "two"})
+    token = api.sandbox.rules.access_token
+
+    def code(path: str, **headers: str) -> int | None:
+        return api.send("GET", path, headers=headers).code
+
+    assert api.sandbox.credentials_of("2")["access_token"] == "two"
+    assert api.sandbox.credentials_of("3")["access_token"] == token
+    assert code("/v25.0/1/block_users", Authorization="Bearer one") is None
+    assert code("/v25.0/3/block_users", Authorization=f"Bearer {token}") is None
+    assert code("/v25.0/2/block_users", Authorization="Bearer one") == 131005
+    assert code("/v25.0/1/block_users", Authorization=f"Bearer {token}") == 131005
+    assert code("/v25.0/9/block_users", Authorization="Bearer one") == 100
+
+    body = json.dumps({"messaging_product": "whatsapp", "block_users": [{"user": ANN}]})
+    assert api.send("POST", "/block_users", body, {"D360-API-KEY": "two"}).status == 200
+    assert {ANN} == api.sandbox.blocklist("2")
+
+
+def test_a_path_without_a_version(api: Api) -> None:
+    """Meta's guide prints it."""
+    api.sandbox.block(ANN)
+
+    assert api.send("GET", f"/{NUMBER_ID}/block_users").listed == [ANN]
+
+
+def test_the_token_in_the_query(api: Api) -> None:
+    """It counts where there is none in the header."""
+    path = f"/v25.0/{NUMBER_ID}/block_users?access_token="
+
+    assert api.send("GET", path + api.token["Authorization"][7:], headers={}).status == 200
+    assert api.send("GET", path + "no", headers={}).code == 190
+    assert api.send("GET", path + "no").status == 200
+
+
+@pytest.mark.parametrize(("coding", "body"), [("gzip", b"{}"), ("deflate", b"\xff")])
+def test_a_body_that_cannot_be_unpacked(api: Api, coding: str, body: bytes) -> None:
+    """It is a wrong body like others."""
+    reply = api.send("POST", body=body, headers={**api.token, "Content-Encoding": coding})
+
+    assert (reply.status, reply.code) == (400, 100)
 
 
 def test_the_proof(serve: Callable[..., Api]) -> None:

@@ -171,6 +171,17 @@ def test_what_it_saw(api: Api) -> None:
     assert (fourth.users, fourth.code) == ((), 100)
 
 
+def test_it_remembers_the_last_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox that runs for days does not grow; the numbers go on, also for glitches."""
+    monkeypatch.setattr("blockusers.sandbox.handler.KEPT", 2)
+    with Sandbox(Rules(window=None)) as sandbox:
+        sandbox.glitch(glitches.html(), at=4)
+        statuses = [Api(sandbox).get().status for _ in range(4)]
+
+    assert statuses == [200, 200, 200, 502]
+    assert [seen.number for seen in sandbox.requests] == [3, 4]
+
+
 def test_its_records_keep_secrets(serve: Callable[..., Api]) -> None:
     """A `repr`, as a failed assertion prints it, shows no token, no proof and no number."""
     api = serve(app_secret="s")

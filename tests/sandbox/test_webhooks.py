@@ -296,6 +296,20 @@ async def test_what_is_pending_outlasts_a_stop(receiver: Receiver) -> None:
     assert {row["from"] for row in receiver.messages} == {ANN, BEN}
 
 
+async def test_it_remembers_the_last_webhooks(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are forgotten are delivered all the same."""
+    monkeypatch.setattr("blockusers.sandbox.poster.KEPT", 1)
+    sandbox = Sandbox(RULES, webhook_url=receiver.url, app_secret=SECRET)
+    ids = [sandbox.message_from(user) for user in (ANN, BEN)]
+    with sandbox:
+        await delivered(sandbox)
+
+    assert [webhook.message_id for webhook in sandbox.webhooks] == ids[1:]
+    assert {row["id"] for row in receiver.messages} == {*ids}
+
+
 async def test_without_a_url_nothing_is_posted() -> None:
     """The message counts all the same: it has an id, and opens the window."""
     with Sandbox() as sandbox:
