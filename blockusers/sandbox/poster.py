@@ -22,6 +22,7 @@ KEPT: Final = 10_000
 """How many webhooks are remembered, besides those that wait for their 200."""
 _GROWTH: Final = 1.5
 _AT_ONCE: Final = 20
+"""How many webhooks may wait for their answer at the same time."""
 
 
 class WebhookPoster:
@@ -37,6 +38,7 @@ class WebhookPoster:
         self._pending: dict[RecordedWebhook, None] = {}
         self._unstarted: deque[RecordedWebhook] = deque()
         self._wake: Callable[[], object] | None = None
+        self._slots: asyncio.Semaphore
 
     @property
     def records(self) -> tuple[RecordedWebhook, ...]:
@@ -83,10 +85,10 @@ class WebhookPoster:
     async def run(self) -> Never:
         """Post what is pending, and what comes, until cancelled."""
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_AT_ONCE),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self._rules.webhook_timeout),
         )
+        self._slots = asyncio.Semaphore(_AT_ONCE)
         wake = asyncio.Event()
         with self._changed:
             self._unstarted = deque(self._pending)
@@ -118,14 +120,15 @@ class WebhookPoster:
             "Content-Type": "application/json",
             "X-Hub-Signature-256": f"sha256={self._signature(record.body)}",
         }
-        record.attempts += 1
-        try:
-            async with session.post(
-                self.url or "", data=record.body, headers=headers, allow_redirects=False
-            ) as response:
-                record.status, record.error = response.status, None
-        except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError, too
-            record.status, record.error = None, type(error).__name__
+        async with self._slots:
+            record.attempts += 1
+            try:
+                async with session.post(
+                    self.url or "", data=record.body, headers=headers, allow_redirects=False
+                ) as response:
+                    record.status, record.error = response.status, None
+            except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError, too
+                record.status, record.error = None, type(error).__name__
         return record.status == 200
 
     def _signature(self, body: bytes) -> str:

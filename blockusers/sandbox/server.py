@@ -306,7 +306,7 @@ class Sandbox:
         return message_id
 
     def _business(self, phone_number_id: str | None) -> Business:
-        return Business(phone_number_id or self.rules.phone_number_ids[0], self.rules.own_number)
+        return Business(self._id_of(phone_number_id), self.rules.own_number)
 
     def _person(self, user: str, user_id: str | None) -> Person:
         key = key_of(user, rewrite=self.rules.rewrite_wa_ids)
@@ -315,8 +315,14 @@ class Sandbox:
         return Person(key, bsuid_of(key) if user_id is None else user_id)
 
     def _blocklist(self, phone_number_id: str | None) -> Blocklist:
-        number = self.rules.phone_number_ids[0] if phone_number_id is None else phone_number_id
-        return self._endpoint.numbers[number].blocklist
+        return self._endpoint.numbers[self._id_of(phone_number_id)].blocklist
+
+    def _id_of(self, phone_number_id: str | None) -> str:
+        if phone_number_id is None:
+            return self.rules.phone_number_ids[0]
+        if phone_number_id not in self.rules.phone_number_ids:
+            raise KeyError(phone_number_id)
+        return phone_number_id
 
     def _keys(self, users: Iterable[str]) -> list[str]:
         return [key_of(user, rewrite=self.rules.rewrite_wa_ids) for user in users]

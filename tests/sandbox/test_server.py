@@ -129,9 +129,13 @@ def test_credentials(api: Api) -> None:
 
 
 def test_an_unknown_business_number(api: Api) -> None:
-    """Its blocklist cannot be asked for."""
+    """Its blocklist cannot be asked for, and nobody can write to it."""
     with pytest.raises(KeyError):
         api.sandbox.blocklist("1")
+    with pytest.raises(KeyError):
+        api.sandbox.message_from(ANN, phone_number_id="1")
+    with pytest.raises(KeyError):
+        api.sandbox.identity_changed(ANN, "US.1", phone_number_id="1")
 
 
 @pytest.mark.parametrize("user", ["", "+1 650 555 0001", "US.ENT.1", "abc"])
