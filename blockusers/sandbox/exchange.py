@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import struct
-from http import HTTPStatus
 from typing import Final, NoReturn, cast
 
 import attrs
@@ -17,14 +16,6 @@ from blockusers.sandbox.records import RecordedRequest
 
 # With a linger time of 0, closing a socket sends RST. Windows packs the two numbers smaller.
 _NO_LINGER: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
-
-
-class Sent(web.StreamResponse):
-    """Marks a response that was written past aiohttp, which then closes the connection."""
-
-    async def prepare(self, request: web.BaseRequest) -> NoReturn:
-        """End the exchange as aiohttp does when a client has left."""
-        raise ConnectionResetError(request.path)
 
 
 @attrs.frozen
@@ -47,29 +38,20 @@ class Exchange:
         await response.prepare(self._request)
         return response
 
-    def send_raw(self, answer: Answer, length: int) -> web.StreamResponse:
-        """Send *answer*, claiming that its body has *length* bytes, and close the connection."""
-        self._note(answer)
-        headers = {**answer.headers, "Content-Length": str(length)}
-        lines = [
-            f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}",
-            *(f"{name}: {value}" for name, value in headers.items()),
-        ]
-        self._transport.write("\r\n".join([*lines, "\r\n"]).encode() + answer.body)
-        return Sent()
-
-    def reset(self) -> web.StreamResponse:
+    async def reset(self) -> NoReturn:
         """Break the connection with RST."""
-        connection: socket.socket = self._transport.get_extra_info("socket")
+        # It is None once the client has left, but by then aiohttp has cancelled what runs here.
+        transport = cast("asyncio.Transport", self._request.transport)
+        connection: socket.socket = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        self._transport.abort()
-        return Sent()
+        transport.abort()
+        await self.hang()
+
+    async def hang(self) -> NoReturn:
+        """Wait until the connection is gone or the sandbox stops: either cancels this."""
+        while True:
+            await asyncio.get_running_loop().create_future()
 
     def _note(self, answer: Answer) -> None:
         """Record what is answered, before the client can know it."""
         self._record.status, self._record.code = answer.status, answer.code
-
-    @property
-    def _transport(self) -> asyncio.Transport:
-        # It is None once the client has left, but by then aiohttp has cancelled what runs here.
-        return cast("asyncio.Transport", self._request.transport)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, NoReturn
 
@@ -85,22 +86,14 @@ def reset_midway() -> Glitch:
     async def perform(exchange: Exchange, due: Answer) -> web.StreamResponse:
         response = await exchange.start(due, len(due.body))
         await response.write(due.body[: len(due.body) // 2])
-        return exchange.reset()
+        await exchange.reset()
 
     return Glitch("reset_midway", perform)
 
 
 def idle_close() -> Glitch:
     """Carry out the request and answer it; then close the connection, unannounced."""
-
-    async def perform(exchange: Exchange, due: Answer) -> web.StreamResponse:
-        response = await exchange.start(due, len(due.body))
-        await response.write(due.body)
-        # The head has gone out: this closes the connection without a word in it.
-        response.force_close()
-        return response
-
-    return Glitch("idle_close", perform)
+    return Glitch("idle_close", partial(_send_and_close, by=0))
 
 
 def hang_before() -> Glitch:
@@ -157,21 +150,23 @@ def wrong_encoding(coding: str = "gzip") -> Glitch:
 
 def wrong_length(by: int = 100) -> Glitch:
     """Carry out the request; answer with a `Content-Length` that is wrong by *by* bytes."""
-
-    async def perform(exchange: Exchange, due: Answer) -> web.StreamResponse:
-        return exchange.send_raw(due, max(0, len(due.body) + by))
-
-    return Glitch("wrong_length", perform)
+    return Glitch("wrong_length", partial(_send_and_close, by=by))
 
 
-async def _reset(exchange: Exchange, _due: Answer) -> web.StreamResponse:
-    return exchange.reset()
+async def _reset(exchange: Exchange, _due: Answer) -> NoReturn:
+    await exchange.reset()
 
 
-async def _hang(_exchange: Exchange, _due: Answer) -> NoReturn:
-    """Wait until the client leaves or the sandbox stops: either cancels this."""
-    while True:
-        await asyncio.get_running_loop().create_future()
+async def _hang(exchange: Exchange, _due: Answer) -> NoReturn:
+    await exchange.hang()
+
+
+async def _send_and_close(exchange: Exchange, due: Answer, *, by: int) -> web.StreamResponse:
+    response = await exchange.start(due, max(0, len(due.body) + by))
+    await response.write(due.body)
+    # The head has gone out: this closes the connection without a word in it.
+    response.force_close()
+    return response
 
 
 def _changed(name: str, change: Callable[[Answer], Answer]) -> Glitch:
