@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import struct
+from http import HTTPStatus
 from typing import Final, NoReturn, cast
 
 import attrs
@@ -38,13 +39,23 @@ class Exchange:
         await response.prepare(self._request)
         return response
 
+    async def send_raw(self, answer: Answer, length: int) -> NoReturn:
+        """Send *answer*, claiming that its body has *length* bytes, and close the connection."""
+        self._note(answer)
+        headers = {**answer.headers, "Content-Length": str(length)}
+        lines = [
+            f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}",
+            *(f"{name}: {value}" for name, value in headers.items()),
+        ]
+        self._transport.write("\r\n".join([*lines, "\r\n"]).encode() + answer.body)
+        self._transport.close()
+        await self.hang()
+
     async def reset(self) -> NoReturn:
         """Break the connection with RST."""
-        # It is None once the client has left, but by then aiohttp has cancelled what runs here.
-        transport = cast("asyncio.Transport", self._request.transport)
-        connection: socket.socket = transport.get_extra_info("socket")
+        connection: socket.socket = self._transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        transport.abort()
+        self._transport.abort()
         await self.hang()
 
     async def hang(self) -> NoReturn:
@@ -55,3 +66,8 @@ class Exchange:
     def _note(self, answer: Answer) -> None:
         """Record what is answered, before the client can know it."""
         self._record.status, self._record.code = answer.status, answer.code
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        # It is None once the client has left, but by then aiohttp has cancelled what runs here.
+        return cast("asyncio.Transport", self._request.transport)

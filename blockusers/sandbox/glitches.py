@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, NoReturn
 
@@ -93,7 +92,15 @@ def reset_midway() -> Glitch:
 
 def idle_close() -> Glitch:
     """Carry out the request and answer it; then close the connection, unannounced."""
-    return Glitch("idle_close", partial(_send_and_close, by=0))
+
+    async def perform(exchange: Exchange, due: Answer) -> web.StreamResponse:
+        response = await exchange.start(due, len(due.body))
+        await response.write(due.body)
+        # The head has gone out: this closes the connection without a word in it.
+        response.force_close()
+        return response
+
+    return Glitch("idle_close", perform)
 
 
 def hang_before() -> Glitch:
@@ -150,7 +157,11 @@ def wrong_encoding(coding: str = "gzip") -> Glitch:
 
 def wrong_length(by: int = 100) -> Glitch:
     """Carry out the request; answer with a `Content-Length` that is wrong by *by* bytes."""
-    return Glitch("wrong_length", partial(_send_and_close, by=by))
+
+    async def perform(exchange: Exchange, due: Answer) -> NoReturn:
+        await exchange.send_raw(due, max(0, len(due.body) + by))
+
+    return Glitch("wrong_length", perform)
 
 
 async def _reset(exchange: Exchange, _due: Answer) -> NoReturn:
@@ -159,14 +170,6 @@ async def _reset(exchange: Exchange, _due: Answer) -> NoReturn:
 
 async def _hang(exchange: Exchange, _due: Answer) -> NoReturn:
     await exchange.hang()
-
-
-async def _send_and_close(exchange: Exchange, due: Answer, *, by: int) -> web.StreamResponse:
-    response = await exchange.start(due, max(0, len(due.body) + by))
-    await response.write(due.body)
-    # The head has gone out: this closes the connection without a word in it.
-    response.force_close()
-    return response
 
 
 def _changed(name: str, change: Callable[[Answer], Answer]) -> Glitch:
