@@ -15,6 +15,7 @@ from blockusers._tools.cancellation import GRACE, Scopes
 from blockusers.jobs.batch import Batcher
 from blockusers.jobs.coalesce import Coalescer
 from blockusers.jobs.notifier import OnSettled
+from blockusers.jobs.sender import Sender
 from blockusers.jobs.source import Users
 from blockusers.jobs.user_order import UserOrder
 from blockusers.lists.find import find, read_wanted
@@ -111,25 +112,17 @@ class Client:
         if not isinstance(observers, Iterable):
             raise TypeError("observers: must be an iterable of functions")
         self._observers = Observers(account.phone_number_id, self._session.url, (log, *observers))
-        self._batcher = Batcher(
+        sender = Sender(
             self._update,
             retry=retry,
             pace=self._pace,
-            order=(order := UserOrder(request_timeout)),
+            order=UserOrder(request_timeout),
             chunk_size=chunk_size,
             observers=self._observers,
             reader=self._reader,
         )
-        self._coalescer = Coalescer(
-            self._update,
-            retry=retry,
-            pace=self._pace,
-            order=order,
-            max_queued=max_queued,
-            chunk_size=chunk_size,
-            observers=self._observers,
-            reader=self._reader,
-        )
+        self._batcher = Batcher(sender)
+        self._coalescer = Coalescer(sender, max_queued)
         self._scopes = Scopes()
         self._paginator = Paginator(self._fetch, self._pause)
 

@@ -19,10 +19,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from blockusers.jobs.state import JobState
 from blockusers.jobs.user_order import UserOrder
 from blockusers.values.outcome import User
+
+
+class Chunk(NamedTuple):
+    """Users to be sent in one request."""
+
+    users: list[int]
+    taken_from: deque[int]
 
 
 class Outbox:
@@ -83,33 +91,35 @@ class Outbox:
         self._wanted.add(key)
         self.changed.set()
 
-    def sendable(self, *, at_end: bool, may_stall: bool) -> deque[int] | None:
-        """Return a queue from which a chunk may be sent now; None if there is none.
+    def take(self, *, at_end: bool, may_stall: bool) -> Chunk | None:
+        """Take the users of the next request; None if nobody may be sent now.
 
         Args:
             at_end: Whether the source is at its end.
             may_stall: Whether it may make everybody wait for more users.
         """
         if self._again:
-            return self._again
+            return Chunk(self._take_from(self._again), self._again)
         is_full = len(self._ready) >= self._chunk_size
         was_full = may_stall and self._cut_off > 0
-        may_go = is_full or was_full or (self._ready and at_end) or self._is_wanted(self._ready)
-        return self._ready if may_go else None
+        if not (is_full or was_full or (self._ready and at_end) or self._is_wanted(self._ready)):
+            return None
+        users = self._take_from(self._ready)
+        self._cut_off = max(0, self._cut_off - len(users))
+        return Chunk(users, self._ready)
 
-    def cut(self, queue: deque[int]) -> list[int]:
-        """Take the next chunk from *queue*."""
-        count = min(self._chunk_size, len(queue))
-        if queue is self._ready:
-            self._cut_off = max(0, self._cut_off - count)
-        return [queue.popleft() for _ in range(count)]
+    def _take_from(self, queue: deque[int]) -> list[int]:
+        return [queue.popleft() for _ in range(min(self._chunk_size, len(queue)))]
 
-    def put_back(self, chunk: Sequence[int], queue: deque[int]) -> None:
-        """Put what a request could not take back to where it came from."""
-        if queue is self._ready:
-            self._cut_off += len(chunk)
-        queue.extendleft(reversed(chunk))
-        self.changed.set()
+    def shorten(self, chunk: Chunk, most: int) -> None:
+        """Put back whom a request cannot name, for it takes *most* users."""
+        rest = chunk.users[most:]
+        if rest:
+            del chunk.users[most:]
+            if chunk.taken_from is self._ready:
+                self._cut_off += len(rest)
+            chunk.taken_from.extendleft(reversed(rest))
+            self.changed.set()
 
     @property
     def is_retry_wanted(self) -> bool:
