@@ -18,7 +18,7 @@ from typing import Any, Final
 import attrs
 
 from blockusers._tools.arguments import number
-from blockusers.pace.controller import AdaptiveController, Controller, FixedController
+from blockusers.pace.controller import AdaptiveController, Controller
 from blockusers.pace.protocol import OnChange, PaceState, Priority, Slot
 from blockusers.pace.queue import Queue
 
@@ -41,7 +41,7 @@ class _ControlledPace:
     def state(self) -> PaceState:
         """What the pace is doing."""
         controller, now = self._controller, self._clock()
-        hold_for = max(0.0, controller.holds_until() - now)
+        hold_for = max(0.0, controller.all_wait_until() - now)
         return PaceState(
             mode=controller.mode,
             rate=controller.rate,
@@ -104,7 +104,7 @@ class _ControlledPace:
                 return
             waiter = self._queue.pop()
             if not waiter.done():  # a cancelled one has not run yet
-                waiter.set_result(self._controller.start(now))
+                waiter.set_result(self._controller.grant(now))
 
     async def _grant_after(self, seconds: float) -> None:
         await self._sleep(seconds)
@@ -136,7 +136,7 @@ class FixedPace(_ControlledPace):
     adapts = False
 
     def __attrs_post_init__(self) -> None:
-        self._controller = FixedController(self.max_in_flight, self.per_second)
+        self._controller = Controller(self.max_in_flight, self.per_second)
 
 
 @attrs.define(eq=False)
