@@ -93,6 +93,7 @@ class Client:
         _check_type("account", account, Account)
         _check_type("session", session, aiohttp.ClientSession, type(None))
         _check_type("retry", retry, RetryPolicy)
+        _check_type("observers", observers, Iterable)
         if pace is not None and not isinstance(getattr(pace, "max_in_flight", None), int):
             raise TypeError(f"pace: must be a pace, such as FixedPace(4), not {pace!r:.50}")
         check_number("request_timeout", request_timeout, least=0.001)
@@ -109,8 +110,6 @@ class Client:
         self._closing = False
         self._opens_or_closes = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        if not isinstance(observers, Iterable):
-            raise TypeError("observers: must be an iterable of functions")
         self._observers = Observers(account.phone_number_id, self._session.url, (log, *observers))
         sender = Sender(
             self._update,
@@ -325,9 +324,7 @@ class Client:
         Raises:
             ValueError: Both *after* and *before* are given.
             BlocklistChanged: The list changed since the cursor was made.
-            InvalidResponse: The list does not end, or not where the server says that it does.
-            ClientClosed: The client is not open, or was closed before the end.
-            BlockUsersError: A page could not be read.
+            InvalidResponse, ClientClosed, BlockUsersError: As for `blocked`.
         """
         self._check_page_size(page_size)
         _check_type("after", after, str, type(None))
@@ -339,14 +336,8 @@ class Client:
     async def snapshot(self, *, page_size: int | None = None) -> tuple[BlockedUser, ...]:
         """Return the list as it was at one instant, without repeats.
 
-        Args:
-            page_size: Users per request; None leaves it to the server.
-
-        Raises:
-            BlocklistChanged: The list changed during each of 5 walks.
-            InvalidResponse: The list does not end, or not where the server says that it does.
-            ClientClosed: The client is not open, or was closed before the end.
-            BlockUsersError: A page could not be read.
+        Argument and errors are those of `blocked`, but `BlocklistChanged` is raised only if the
+        list changed during each of 5 walks.
         """
         self._check_page_size(page_size)
         return await self._paginator.snapshot(page_size)
@@ -367,10 +358,7 @@ class Client:
 
         Raises:
             TypeError: *users* is no list of users.
-            BlocklistChanged: The list changes faster than it can be read.
-            InvalidResponse: The list does not end, or not where the server says that it does.
-            ClientClosed: The client is not open, or was closed before the end.
-            BlockUsersError: A page could not be read.
+            BlockUsersError: As for `blocked`.
         """
         self._check_page_size(page_size)
         wanted = await self._until_closed(read_wanted(users, self._reader))

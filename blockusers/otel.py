@@ -60,6 +60,7 @@ class _Open:
     span: trace.Span
     token: Token[context.Context]
     about: Mapping[str, Any]
+    """The attributes of its metrics."""
 
 
 class OpenTelemetry:
@@ -137,18 +138,17 @@ class OpenTelemetry:
         number: int,
         name: str,
         event: Event,
-        about: Mapping[str, Any] | None = None,
+        about: Mapping[str, Any] = {},
     ) -> None:
-        kind = trace.SpanKind.INTERNAL if about is None else trace.SpanKind.CLIENT
-        values = event.attributes() | dict(about or {})
-        span = self._tracer.start_span(name, kind=kind, attributes=values)
+        kind = trace.SpanKind.CLIENT if about else trace.SpanKind.INTERNAL
+        span = self._tracer.start_span(name, kind=kind, attributes={**event.attributes(), **about})
         token = context.attach(trace.set_span_in_context(span))
-        register[number] = _Open(span, token, values)
+        register[number] = _Open(span, token, about)
 
     def _finish(
         self, register: dict[int, _Open], number: int, event: JobEnded | RequestEnded
     ) -> Mapping[str, Any]:
-        """End a span; return what was known when it began."""
+        """End a span; return what its metrics are about."""
         begun = register.pop(number)
         context.detach(begun.token)
         begun.span.set_attributes(event.attributes())
@@ -159,19 +159,19 @@ class OpenTelemetry:
 
     def _request_sent(self, event: RequestSent) -> None:
         url = urlsplit(event.url)
-        port = url.port or {"https": 443, "http": 80}.get(url.scheme)
-        about = {"server.address": url.hostname, "server.port": port}
-        name = f"{event.method} block_users"
-        self._begin(self._requests, event.request, name, event, about)
-        self._active.add(1, {"http.request.method": event.method, **about})
+        about = {
+            "http.request.method": event.method,
+            "server.address": url.hostname,
+            "server.port": url.port or {"https": 443, "http": 80}.get(url.scheme),
+        }
+        self._begin(self._requests, event.request, f"{event.method} block_users", event, about)
+        self._active.add(1, about)
 
     def _request_ended(self, event: RequestEnded) -> None:
-        sent = self._finish(self._requests, event.request, event)
-        target = ("http.request.method", "server.address", "server.port")
-        about = {name: sent[name] for name in target}
+        about = self._finish(self._requests, event.request, event)
         self._active.add(-1, about)
         chosen = ("http.response.status_code", "error.type", "blockusers.operation")
-        self._duration.record(event.seconds, about | _chosen(event, *chosen))
+        self._duration.record(event.seconds, {**about, **_chosen(event, *chosen)})
 
     def _retrying(self, event: Retrying) -> None:
         chosen = ("blockusers.operation", "error.type", "blockusers.phone_number_id")

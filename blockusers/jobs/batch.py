@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Final
 
@@ -62,13 +62,11 @@ class Batcher(Running):
         with self.note(job):
             error = await job.run(time_limit)
         report = state.report(sender.retry.clock() - started)
-        match error:
-            case None:
-                return report
-            case Exception():
-                raise Incomplete(report, error) from error
-            case _:  # a caller's code may raise anything, such as what ends a test
-                raise error
+        if error is None:
+            return report
+        if isinstance(error, Exception):
+            raise Incomplete(report, error) from error
+        raise error  # a caller's code may raise anything, such as what ends a test
 
     def drain(self, error: Exception) -> None:
         """End all jobs early, with *error*, as soon as their requests on the wire are answered."""
@@ -115,8 +113,13 @@ class _Job:
 
     async def run(self, time_limit: float | None) -> BaseException | None:
         """Work off the source; return what ended the job early."""
-        reading = asyncio.ensure_future(self._guard(self._read))
-        with self._time_limit(time_limit):
+        with ExitStack() as at_end:
+            reading = asyncio.ensure_future(self._guard(self._read))
+            at_end.callback(reading.cancel)
+            if time_limit is not None:
+                error = JobTimedOut(f"the job took longer than {time_limit:g} s")
+                alarm = asyncio.get_running_loop().call_later(time_limit, self.abort, error)
+                at_end.callback(alarm.cancel)
             try:
                 await self._work_off(reading)
                 # Only a source that nobody reads any more can be read to its end here.
@@ -130,21 +133,7 @@ class _Job:
                 await self._notifier.finish_within(GRACE)
                 await self._wait_for_source(reading)
                 raise
-            finally:
-                reading.cancel()
         return self._error or self._source.error
-
-    @contextmanager
-    def _time_limit(self, seconds: float | None) -> Iterator[None]:
-        if seconds is None:
-            yield
-            return
-        error = JobTimedOut(f"the job took longer than {seconds:g} s")
-        alarm = asyncio.get_running_loop().call_later(seconds, self.abort, error)
-        try:
-            yield
-        finally:
-            alarm.cancel()
 
     async def _work_off(self, reading: asyncio.Future[None]) -> None:
         try:
@@ -246,16 +235,12 @@ class _Job:
         if not self._source.at_end:
             self._users_needed.set()
         may_have_stalled = self._source.at_end or not self._source.is_plain
-        if self._may_retry(source_stalls=may_have_stalled) and not self._backing_off:
+        if not self._backing_off and self._may_retry(source_stalls=may_have_stalled):
             self._backing_off = True
             self._start(self._back_off)
 
     def _may_retry(self, *, source_stalls: bool) -> bool:
-        """Say whether those who failed for a transient reason need not wait for more of them."""
-        is_idle = source_stalls and not self._chunks_in_flight
-        outbox = self._outbox
-        may_go = is_idle or outbox.is_retry_wanted or outbox.is_retry_full
-        return may_go and bool(self._state.to_retry)
+        return self._outbox.may_retry(is_idle=source_stalls and not self._chunks_in_flight)
 
     async def _back_off(self) -> None:
         """Wait before those are sent again who failed for a transient reason.

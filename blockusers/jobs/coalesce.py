@@ -148,11 +148,7 @@ class Coalescer(Running):
         """Let one request wait for a slot, if there is something to send."""
         if operation not in self._forming and self._ready[operation]:
             request = self._forming[operation] = _Request(self, operation)
-            request.task = asyncio.get_running_loop().create_task(self._run(request))
-
-    async def _run(self, request: _Request) -> None:
-        with self.note(request):
-            await request.run()
+            request.task = asyncio.get_running_loop().create_task(request.run())
 
     def draw(self, operation: Operation, count: int) -> list[_Entry]:
         """Return what goes into a request that leaves now, and begin to form the next."""
@@ -181,10 +177,8 @@ class Coalescer(Running):
 
     async def wait_answered(self, within: float) -> None:
         """Wait until all callers have their answers, for at most so many seconds."""
-        entries = [*self._queued]
-        for request in self:
-            entries += request.entries
-        callers = [caller for entry in entries for caller in entry.waiting()]
+        sent = (entry for request in self for entry in request.entries)
+        callers = [caller for entry in (*self._queued, *sent) for caller in entry.waiting()]
         if callers and within > 0:
             await asyncio.wait(callers, timeout=within)
 
@@ -214,15 +208,17 @@ class _Request:
     async def run(self) -> None:
         """Send it, until the outcome of each user is final."""
         not_of_a_job()  # though one of its callers may be part of a job
-        try:
-            await self._work_off()
-        except asyncio.CancelledError:
-            self._fail(ClientClosed("the request was cancelled before its answer came"))
-            raise
-        except BaseException as error:  # a caller's code may raise anything
-            if not self.entries:  # no slot came, nor would it for the others
-                self._draw(self._coalescer.max_queued)
-            self._fail(error)
+        with self._coalescer.note(self):
+            try:
+                await self._work_off()
+            except asyncio.CancelledError:
+                error = ClientClosed("the request was cancelled before its answer came")
+                self._settle(self._state.conclude(), error)
+                raise
+            except BaseException as error:  # a caller's code may raise anything
+                if not self.entries:  # no slot came, nor would it for the others
+                    self._draw(self._coalescer.max_queued)
+                self._settle(self._state.conclude(), error)
 
     async def _work_off(self) -> None:
         rounds = 0
@@ -262,7 +258,3 @@ class _Request:
                 entry.answer(outcome)
             self._sender.order.release(entry, [entry.key])
         self._sender.tell_settled(self._state, indexes)
-
-    def _fail(self, error: BaseException) -> None:
-        """Tell the callers of all whose outcome is not final, now that the request has ended."""
-        self._settle(self._state.conclude(), error)

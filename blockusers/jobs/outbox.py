@@ -121,15 +121,15 @@ class Outbox:
             chunk.taken_from.extendleft(reversed(rest))
             self.changed.set()
 
-    @property
-    def is_retry_wanted(self) -> bool:
-        """Whether somebody else waits for a user that is to be retried."""
-        return self._is_wanted(self._state.to_retry)
+    def may_retry(self, *, is_idle: bool) -> bool:
+        """Say whether those that are to be retried need not wait for more of them.
 
-    @property
-    def is_retry_full(self) -> bool:
-        """Whether those that are to be retried make up a chunk."""
-        return len(self._state.to_retry) >= self._chunk_size
+        Args:
+            is_idle: Whether nothing else is to do.
+        """
+        to_retry = self._state.to_retry
+        is_full = len(to_retry) >= self._chunk_size
+        return bool(to_retry) and (is_idle or is_full or self._is_wanted(to_retry))
 
     def retry(self) -> None:
         """Let those be sent that are to be retried."""
