@@ -31,6 +31,7 @@ class Chunk(NamedTuple):
 
     users: list[int]
     taken_from: deque[int]
+    """Where those go back to whom it cannot name."""
 
 
 class Outbox:
