@@ -103,16 +103,15 @@ class OpenTelemetry:
             "{user}",
             "Most users that a request may name.",
         )
-        self._jobs: dict[int, _Open] = {}
-        self._requests: dict[int, _Open] = {}
+        self._open: dict[int, _Open] = {}
 
     def __call__(self, event: Event, /) -> None:
         """Take note of *event*."""
         match event:
             case JobStarted():
-                self._begin(self._jobs, event.job or 0, f"blockusers {event.operation}", event)
+                self._begin(event.job or 0, f"blockusers {event.operation}", event)
             case JobEnded():
-                self._finish(self._jobs, event.job or 0, event)
+                self._finish(event.job or 0, event)
             case RequestSent():
                 self._request_sent(event)
             case RequestEnded():
@@ -132,24 +131,15 @@ class OpenTelemetry:
             for whose, pace in self._paces.copy().items()
         ]
 
-    def _begin(
-        self,
-        register: dict[int, _Open],
-        number: int,
-        name: str,
-        event: Event,
-        about: Mapping[str, Any] = {},
-    ) -> None:
+    def _begin(self, number: int, name: str, event: Event, about: Mapping[str, Any] = {}) -> None:
         kind = trace.SpanKind.CLIENT if about else trace.SpanKind.INTERNAL
         span = self._tracer.start_span(name, kind=kind, attributes={**event.attributes(), **about})
         token = context.attach(trace.set_span_in_context(span))
-        register[number] = _Open(span, token, about)
+        self._open[number] = _Open(span, token, about)
 
-    def _finish(
-        self, register: dict[int, _Open], number: int, event: JobEnded | RequestEnded
-    ) -> Mapping[str, Any]:
+    def _finish(self, number: int, event: JobEnded | RequestEnded) -> Mapping[str, Any]:
         """End a span; return what its metrics are about."""
-        begun = register.pop(number)
+        begun = self._open.pop(number)
         context.detach(begun.token)
         begun.span.set_attributes(event.attributes())
         if event.error is not None:
@@ -164,11 +154,11 @@ class OpenTelemetry:
             "server.address": url.hostname,
             "server.port": url.port or {"https": 443, "http": 80}.get(url.scheme),
         }
-        self._begin(self._requests, event.request, f"{event.method} block_users", event, about)
+        self._begin(event.request, f"{event.method} block_users", event, about)
         self._active.add(1, about)
 
     def _request_ended(self, event: RequestEnded) -> None:
-        about = self._finish(self._requests, event.request, event)
+        about = self._finish(event.request, event)
         self._active.add(-1, about)
         chosen = ("http.response.status_code", "error.type", "blockusers.operation")
         self._duration.record(event.seconds, {**about, **_chosen(event, *chosen)})

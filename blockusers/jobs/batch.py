@@ -49,12 +49,7 @@ class Batcher(Running):
         on_settled: OnSettled | None = None,
         time_limit: float | None = None,
     ) -> Report:
-        """Carry out *operation* on *users*, in at most *time_limit* seconds.
-
-        Raises:
-            TypeError: *users* is no list of users.
-            Incomplete: The job ended early; its report accounts for every user.
-        """
+        """Carry out *operation* on *users*, in at most *time_limit* seconds."""
         sender, source = self._sender, Source(users)
         state = sender.new_state(operation)
         job = _Job(sender, state, source, on_settled)
@@ -93,7 +88,7 @@ class _Job:
         self._sender = sender
         self._state = state
         self._source = source
-        self._outbox = Outbox(state, sender.order, sender.chunk_size)
+        self._outbox = Outbox(source, state, sender)
         self._notifier = Notifier(sender, state, on_settled, self.drain)
         self._error: BaseException | None = None
         self._reads_on_until = math.inf
@@ -203,9 +198,7 @@ class _Job:
             while not self._source.at_end:
                 await self._users_needed.wait()
                 self._users_needed.clear()
-                count = min(self._outbox.missing, self._sender.reader.at_once)
-                await self._source.read(count, self._outbox.add)
-                self._outbox.changed.set()
+                await self._outbox.fill()
                 await asyncio.sleep(0)
         finally:
             await self._source.close()
@@ -214,8 +207,7 @@ class _Job:
         """Wait for users to send, and take them; None is the end of the job."""
         async with self._one_waits:
             while not self.is_over():
-                source = self._source
-                if chunk := self._outbox.take(at_end=source.at_end, may_stall=not source.is_plain):
+                if chunk := self._outbox.take():
                     # The reader may not have seen it; it never reads ahead of what is sent.
                     self._users_needed.clear()
                     return chunk

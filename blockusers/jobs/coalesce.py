@@ -85,13 +85,7 @@ class Coalescer(Running):
         self._forming: dict[Operation, _Request] = {}
 
     async def call(self, operation: Operation, user: User) -> Outcome:
-        """Carry out *operation* on one user.
-
-        Raises:
-            InvalidUser: *user* names nobody.
-            QueueFull: Too many calls wait already.
-            BlockUsersError: The request failed; each caller gets an error of its own.
-        """
+        """Carry out *operation* on one user; what fails is an error of this caller's own."""
         try:
             key = identify(user, self.sender.reader).key
         except ValueError as error:

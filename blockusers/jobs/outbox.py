@@ -21,8 +21,9 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from blockusers.jobs.sender import Sender
+from blockusers.jobs.source import Source
 from blockusers.jobs.state import JobState
-from blockusers.jobs.user_order import UserOrder
 from blockusers.values.outcome import User
 
 
@@ -37,15 +38,17 @@ class Chunk(NamedTuple):
 class Outbox:
     """The users of one job that are still to be sent, by their indexes in its state."""
 
-    def __init__(self, state: JobState, order: UserOrder, chunk_size: int) -> None:
+    def __init__(self, source: Source, state: JobState, sender: Sender) -> None:
         self.operation = state.operation
         self.changed = asyncio.Event()
         """Set when other users may be sent than before."""
         self.drawn = 0
         """How many users came from the source so far."""
+        self._source = source
         self._state = state
-        self._order = order
-        self._chunk_size = chunk_size
+        self._order = sender.order
+        self._chunk_size = sender.chunk_size
+        self._at_once = sender.reader.at_once
         self._waiting: dict[str, int] = {}
         self._ready: deque[int] = deque()
         # Ready, too, but to be sent in chunks of their own, and without waiting for a full one.
@@ -64,13 +67,13 @@ class Outbox:
         """Whether there are users that need not wait for another operation, or for a pause."""
         return bool(self._ready or self._again)
 
-    @property
-    def missing(self) -> int:
-        """How many users are missing for a full chunk."""
-        return max(0, self._chunk_size - len(self._ready))
+    async def fill(self) -> None:
+        """Read users from the source, at most up to a full chunk."""
+        missing = max(0, self._chunk_size - len(self._ready))
+        await self._source.read(min(missing, self._at_once), self._add)
+        self.changed.set()
 
-    def add(self, users: Sequence[User]) -> None:
-        """Take users from the source, in the order of all operations on them."""
+    def _add(self, users: Sequence[User]) -> None:
         if self._is_closed:  # a source that goes on although it was cancelled
             return
         self.drawn += len(users)
@@ -92,18 +95,14 @@ class Outbox:
         self._wanted.add(key)
         self.changed.set()
 
-    def take(self, *, at_end: bool, may_stall: bool) -> Chunk | None:
-        """Take the users of the next request; None if nobody may be sent now.
-
-        Args:
-            at_end: Whether the source is at its end.
-            may_stall: Whether it may make everybody wait for more users.
-        """
+    def take(self) -> Chunk | None:
+        """Take the users of the next request; None if nobody may be sent now."""
         if self._again:
             return Chunk(self._take_from(self._again), self._again)
         is_full = len(self._ready) >= self._chunk_size
-        was_full = may_stall and self._cut_off > 0
-        if not (is_full or was_full or (self._ready and at_end) or self._is_wanted(self._ready)):
+        was_full = self._cut_off > 0 and not self._source.is_plain
+        is_last = self._source.at_end and bool(self._ready)
+        if not (is_full or was_full or is_last or self._is_wanted(self._ready)):
             return None
         users = self._take_from(self._ready)
         self._cut_off = max(0, self._cut_off - len(users))

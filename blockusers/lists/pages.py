@@ -23,6 +23,7 @@ Fetch: TypeAlias = Callable[[int | None, str | None, str | None], Awaitable[List
 _FRUITLESS_RESTARTS: Final = 5
 """Restarts in a row that may come no further than a walk before."""
 _RESTARTS: Final = 50
+"""Restarts in all."""
 _SNAPSHOTS: Final = 5
 """Walks that may be tried for one snapshot."""
 _FRUITLESS_PAGES: Final = 100
@@ -43,24 +44,13 @@ class Paginator:
     async def pages(
         self, page_size: int | None = None, after: str | None = None, before: str | None = None
     ) -> AsyncGenerator[Page]:
-        """Yield pages with their cursors, backward if *before* is given.
-
-        Raises:
-            BlocklistChanged: The list changed since the cursor was made.
-            InvalidResponse: The list does not end, or not where the server says that it does.
-        """
+        """Yield pages with their cursors, backward if *before* is given."""
         async with aclosing(self._follow(_Walk(), page_size, after, before)) as pages:
             async for page, _ in pages:
                 yield page
 
     async def blocked(self, page_size: int | None = None) -> AsyncGenerator[BlockedUser]:
-        """Yield each user at most once; start again when the list changes.
-
-        Raises:
-            BlocklistChanged: The list changes faster than it can be read: 5 restarts in a row
-                came no further than a walk before, or 50 in all were not enough.
-            InvalidResponse: The list does not end, or not where the server says that it does.
-        """
+        """Yield each user at most once; start again when the list changes."""
         yielded: set[str] = set()
         furthest = restarts = fruitless = 0
         while True:
@@ -84,12 +74,7 @@ class Paginator:
                 return
 
     async def snapshot(self, page_size: int | None = None) -> tuple[BlockedUser, ...]:
-        """Return the list as it was at one instant: all pages of one version, nobody twice.
-
-        Raises:
-            BlocklistChanged: The list changed during each of 5 walks.
-            InvalidResponse: The list does not end, or not where the server says that it does.
-        """
+        """Return the list as it was at one instant: all pages of one version, nobody twice."""
         for attempt in range(1, _SNAPSHOTS):
             try:
                 return await self._read_once(page_size)

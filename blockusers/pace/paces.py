@@ -2,9 +2,6 @@
 
 One pace stands between a client and the socket: every request passes `pace.slot()`.  A slot says
 how many users the request may name, and learns whether the server refused it for its rate limit.
-Single calls go before the chunks of a job, and those before the pages of a listing; within a
-class, first come, first served.  But every fourth slot goes to whoever has waited longest, so that
-no class starves.
 """
 
 from __future__ import annotations
