@@ -194,7 +194,6 @@ class _Request:
         self.entries: list[_Entry] = []
         self.task: asyncio.Task[None]
         self._coalescer = coalescer
-        self._operation = operation
         self._sender = coalescer.sender
         self._state = self._sender.new_state(operation)
         self._to_send: list[int] = []
@@ -217,7 +216,7 @@ class _Request:
     async def _work_off(self) -> None:
         rounds = 0
         while True:
-            await self._sender.with_retries(self._operation, self._attempt, Priority.SINGLE)
+            await self._sender.with_retries(self._state.operation, self._attempt, Priority.SINGLE)
             if self._to_send:
                 continue
             if not self._state.to_retry:
@@ -228,7 +227,7 @@ class _Request:
             self._state.to_retry.clear()
 
     def _draw(self, count: int) -> None:
-        self.entries = self._coalescer.draw(self._operation, count)
+        self.entries = self._coalescer.draw(self._state.operation, count)
         # Each user is valid and in but one entry, so the state's indexes are those of the entries.
         self._to_send = list(self._state.admit([entry.user for entry in self.entries]))
 
@@ -246,7 +245,7 @@ class _Request:
         """Tell the callers what is final: the outcome, or *error* if there is none."""
         for index, outcome in zip(indexes, self._state.outcomes.at(indexes), strict=True):
             entry = self.entries[index]
-            if failure := error or blocklist_full(self._operation, outcome.faults):
+            if failure := error or blocklist_full(self._state.operation, outcome.faults):
                 entry.fail(failure)
             else:
                 entry.answer(outcome)

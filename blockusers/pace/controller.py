@@ -37,19 +37,21 @@ class Controller:
     """So many requests at once, so many per second; learns nothing, but waits where it is asked."""
 
     mode: Mode = "fixed"
-    max_users = LARGEST_REQUEST
-    """Most users that the next request may name."""
 
     def __init__(self, max_in_flight: int, rate: float | None = None) -> None:
         self.max_in_flight = max_in_flight
         self.rate = rate
         """Requests per second; None where they are not spaced."""
+        self.max_users = LARGEST_REQUEST
+        """Most users that the next request may name."""
         self.in_flight = 0
         self.admitted = 0
         self.rate_limited = 0
         self.asked_to_wait_until = -math.inf
         self._next_start = -math.inf
         self._last_event = -math.inf
+        self._held = 0.0
+        self._held_since = math.inf
 
     def wait(self, now: float) -> float:
         """Return in how many seconds the next request may leave: 0 is now."""
@@ -93,12 +95,12 @@ class Controller:
         """Return until when all wait, because the server asked for it or its limit is exhausted."""
         return max(self.asked_to_wait_until, self._next_start if self.mode == "hold" else -math.inf)
 
-    def held(self, now: float) -> float:  # noqa: ARG002
+    def held(self, now: float) -> float:
         """Return for how many seconds it has been in *hold*, all in all.
 
         Waits that the server asked for are not counted.
         """
-        return 0.0
+        return self._held + max(0.0, now - self._held_since)
 
 
 # The figures were found by simulating jobs of 64 and 1,000 requests against limits of many kinds:
@@ -169,17 +171,6 @@ class AdaptiveController(Controller):
         self._last_reaction = -math.inf
         self._probes_refused = 0
         self._shrunk = False  # whether this hold found a smaller size
-        self._held = 0.0
-        self._held_since = math.inf
-
-    @property
-    def max_users(self) -> int:  # type: ignore[override]
-        """Most users that the next request may name."""
-        return self._sizes.limit
-
-    def held(self, now: float) -> float:
-        """Return for how many seconds it has been in *hold*."""
-        return self._held + max(0.0, now - self._held_since)
 
     def retract(self, slot: Slot) -> None:
         """Take a slot back whose request never left."""
@@ -217,6 +208,7 @@ class AdaptiveController(Controller):
         is_new = slot.started > self._last_reaction
         is_probe = self.mode == "hold" and is_new
         is_about_size = self._sizes.learn(slot, is_probe=is_probe)
+        self.max_users = self._sizes.limit
         is_exhausted = slot.was_admitted is False and is_new and not is_about_size
         match self.mode:
             case "start":
