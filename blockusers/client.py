@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Iterable
-from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
 import aiohttp
@@ -101,27 +100,24 @@ class Client:
         check_number("drain_timeout", drain_timeout)
         if callable(account.access_token):
             retry = attrs.evolve(retry, token_changes=True)
-        self._reader = INTERNATIONAL if region is None else NationalReader(region)
         self._account = account
-        self._pace: Pace = AdaptivePace() if pace is None else pace
-        self._retry = retry
         self._session = Session(account, session=session, request_timeout=request_timeout)
         self._drain_timeout = drain_timeout
         self._closing = False
         self._opens_or_closes = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._observers = Observers(account.phone_number_id, self._session.url, (log, *observers))
-        sender = Sender(
+        self._sender = Sender(
             self._update,
             retry=retry,
-            pace=self._pace,
+            pace=AdaptivePace() if pace is None else pace,
             order=UserOrder(request_timeout),
             chunk_size=chunk_size,
             observers=self._observers,
-            reader=self._reader,
+            reader=INTERNATIONAL if region is None else NationalReader(region),
         )
-        self._batcher = Batcher(sender)
-        self._coalescer = Coalescer(sender, max_queued)
+        self._batcher = Batcher(self._sender)
+        self._coalescer = Coalescer(self._sender, max_queued)
         self._scopes = Scopes()
         self._paginator = Paginator(self._fetch, self._pause)
 
@@ -133,7 +129,7 @@ class Client:
     @property
     def pace(self) -> Pace:
         """The pace that its requests keep; `pace.state` tells what it is doing."""
-        return self._pace
+        return self._sender.pace
 
     async def open(self) -> Self:
         """Get ready for requests; the same as entering `async with`.
@@ -147,8 +143,8 @@ class Client:
         if not self._opens_or_closes.locked():
             self._opens_or_closes = asyncio.Lock()  # one belongs to the loop on which it was used
         async with self._opens_or_closes:
-            state = self._pace.state  # first: a custom pace may raise, and nothing is open yet
-            self._pace.listeners.add(self._observers.pace_changed)
+            state = self.pace.state  # first: a custom pace may raise, and nothing is open yet
+            self.pace.listeners.add(self._observers.pace_changed)
             self._loop = asyncio.get_running_loop()
             await self._session.open()
             self._closing = False
@@ -177,7 +173,7 @@ class Client:
                     both.create_task(self._batcher.wait_ended(drain_timeout))
             finally:
                 await self._abort(error)
-                self._pace.listeners.discard(self._observers.pace_changed)
+                self.pace.listeners.discard(self._observers.pace_changed)
 
     async def _abort(self, error: Exception) -> None:
         self._coalescer.abort(error)
@@ -192,12 +188,7 @@ class Client:
     async def __aenter__(self) -> Self:
         return await self.open()
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
         await self._close(0.0 if exc_type else self._drain_timeout)
 
     def __enter__(self) -> NoReturn:
@@ -361,7 +352,7 @@ class Client:
             BlockUsersError: As for `blocked`.
         """
         self._check_page_size(page_size)
-        wanted = await self._until_closed(read_wanted(users, self._reader))
+        wanted = await self._until_closed(read_wanted(users, self._sender.reader))
         return await find(wanted, self.blocked(page_size=page_size))
 
     async def sync(
@@ -397,7 +388,7 @@ class Client:
         if max_removals is not None:
             check_number("max_removals", max_removals, whole=True)
         self._check_open()
-        wanted = await self._until_closed(read_wanted(users, self._reader))
+        wanted = await self._until_closed(read_wanted(users, self._sender.reader))
         return await sync(
             wanted,
             snapshot=self.snapshot,
@@ -456,19 +447,16 @@ class Client:
     ) -> wire.Listing:
         self._check_open()
         request = wire.build_listing(page_size, after, before)
-        on_retry = self._observers.retrying("list")
 
-        async def attempt(_: Slot) -> wire.Listing:
-            return await self._observers.request(
-                "list", request, self._session.send, wire.read_page
-            )
+        def attempt(_: Slot) -> Awaitable[wire.Listing]:
+            return self._observers.request("list", request, self._session.send, wire.read_page)
 
         return await self._until_closed(
-            self._retry.run(attempt, self._pace, Priority.LISTING, on_retry)
+            self._sender.with_retries("list", attempt, Priority.LISTING)
         )
 
     async def _pause(self, attempt: int) -> None:
-        await self._until_closed(self._retry.pause(attempt))
+        await self._until_closed(self._sender.retry.pause(attempt))
 
     async def _until_closed(self, work: Awaitable[T]) -> T:
         """Await *work*, which reads the list or who is wanted, unless the client is closed."""

@@ -271,7 +271,7 @@ class _Job:
         worker = asyncio.current_task()
         try:
             await self._sender.with_retries(
-                self._state.operation, partial(self._attempt, chunk, worker), Priority.BULK
+                self._state.operation.value, partial(self._attempt, chunk, worker), Priority.BULK
             )
             self._notifier.announce()
         finally:

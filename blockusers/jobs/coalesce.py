@@ -214,9 +214,9 @@ class _Request:
                 self._settle(self._state.conclude(), error)
 
     async def _work_off(self) -> None:
-        rounds = 0
+        operation, rounds = self._state.operation.value, 0
         while True:
-            await self._sender.with_retries(self._state.operation, self._attempt, Priority.SINGLE)
+            await self._sender.with_retries(operation, self._attempt, Priority.SINGLE)
             if self._to_send:
                 continue
             if not self._state.to_retry:

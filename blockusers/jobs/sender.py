@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import attrs
 
@@ -18,13 +18,14 @@ from blockusers.values.columns import Verdicts
 from blockusers.values.outcome import Operation
 from blockusers.values.users import INTERNATIONAL, Identifiers, Reader
 
+T = TypeVar("T")
 Transact: TypeAlias = Callable[[Operation, Identifiers], Awaitable[Verdicts]]
 """Sends one request that names these users; returns a verdict for each, in their order."""
 
 
 @attrs.frozen
 class Sender:
-    """What the jobs and the single calls of one client have in common."""
+    """What the jobs, the single calls and the listings of one client have in common."""
 
     transact: Transact
     retry: RetryPolicy = attrs.field(kw_only=True)
@@ -45,11 +46,11 @@ class Sender:
         return JobState(operation, self.retry.attempts, self.reader)
 
     async def with_retries(
-        self, operation: Operation, attempt: Callable[[Slot], Awaitable[None]], priority: Priority
-    ) -> None:
+        self, operation: str, attempt: Callable[[Slot], Awaitable[T]], priority: Priority
+    ) -> T:
         """Call *attempt* in a slot of the pace, again and again while its error is transient."""
-        on_retry = self.observers.retrying(operation.value)
-        await self.retry.run(attempt, self.pace, priority, on_retry)
+        on_retry = self.observers.retrying(operation)
+        return await self.retry.run(attempt, self.pace, priority, on_retry)
 
     async def send(self, state: JobState, chunk: Sequence[int]) -> Sequence[int]:
         """Send one request that names the users of *chunk*; return those who are final now.
