@@ -268,16 +268,15 @@ class _Job:
             self._start(self._work)
 
     async def _send_with_retries(self, chunk: Chunk) -> None:
-        worker = asyncio.current_task()
+        operation, attempt = self._state.operation.value, partial(self._attempt, chunk)
         try:
-            await self._sender.with_retries(
-                self._state.operation.value, partial(self._attempt, chunk, worker), Priority.BULK
-            )
+            await self._sender.with_retries(operation, attempt, Priority.BULK)
             self._notifier.announce()
         finally:
-            self._on_the_wire.discard(worker)
+            self._on_the_wire.discard(asyncio.current_task())
 
-    async def _attempt(self, chunk: Chunk, worker: asyncio.Task[None] | None, slot: Slot) -> None:
+    async def _attempt(self, chunk: Chunk, slot: Slot) -> None:
+        worker = asyncio.current_task()
         self._outbox.shorten(chunk, max(1, slot.max_users))
         slot.users = len(chunk.users)
         self._on_the_wire.add(worker)
