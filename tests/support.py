@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 import orjson
 
-from blockusers import FixedPace, Operation, RetryPolicy, Status
+from blockusers import AdaptivePace, FixedPace, Operation, RetryPolicy, Status
 from blockusers.values.columns import Verdict, Verdicts
 from blockusers.values.users import Identifiers
 
@@ -65,6 +65,11 @@ def quick(clock: Clock | None = None, **settings: float | None) -> RetryPolicy:
 def pace(max_in_flight: int = 4, clock: Clock | None = None) -> FixedPace:
     clock = clock or Clock()
     return FixedPace(max_in_flight, clock=clock, sleep=clock.sleep)
+
+
+def adaptive(clock: Clock) -> AdaptivePace:
+    """Return a pace that learns the limit of a sandbox with the same clock."""
+    return AdaptivePace(clock=clock, sleep=clock.sleep)
 
 
 @attrs.define

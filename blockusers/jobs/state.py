@@ -49,7 +49,8 @@ class JobState:
 
     def admit(self, users: Sequence[User]) -> Sequence[int]:
         """Enter users; return the indexes of those to be sent: no repeats, nothing rejected."""
-        named = users if _all_text(users) else [named_by(user) for user in users]
+        all_text = set(map(type, users)) == {str}
+        named = users if all_text else [named_by(user) for user in users]
         keys = self._reader.read_plain(named)
         if keys is not None:
             distinct = set(keys)
@@ -187,10 +188,6 @@ def blocklist_full(operation: Operation, faults: Sequence[Fault]) -> BlocklistFu
     if code is None or code.reaction is not Reaction.STOP_BLOCKING:
         return None
     return BlocklistFull(faults[0].message, faults[0].code, details=faults[0].details)
-
-
-def _all_text(users: Sequence[object]) -> bool:
-    return set(map(type, users)) == {str}
 
 
 def _was_sent(error: BaseException) -> bool:
