@@ -83,15 +83,18 @@ class Blocklist:
         self._note_change(changed=len(self._members) != before)
 
     def message_from(self, ids: Collection[str], wrote_at: float) -> bool:
-        """Note that the person who has *ids* wrote; return whether the business gets the message.
+        """Let the person who has *ids* write; return whether the business gets the message.
 
-        A person who once showed two ids is known by both from then on.
+        A person who once showed two ids is known by both from then on. What does not reach the
+        business opens no window.
         """
         known = frozenset(ids).union(*(self._same.get(each, ()) for each in ids))
+        self._same.update(dict.fromkeys(known, known))
+        if not known.isdisjoint(self._members):
+            return False
         for each in known:
-            self._same[each] = known
             self._wrote_at[each] = max(wrote_at, self._wrote_at.get(each, wrote_at))
-        return known.isdisjoint(self._members)
+        return True
 
     def page(self, limit: int, *, after: str | None = None, before: str | None = None) -> Page:
         """Return up to *limit* rows that follow *after*, or that end just before *before*."""
