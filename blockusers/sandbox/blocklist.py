@@ -15,7 +15,7 @@ from typing import NamedTuple
 import attrs
 
 from blockusers.sandbox.cursors import Cursor, decode
-from blockusers.sandbox.magic import MAGIC, Magic, magic_of
+from blockusers.sandbox.magic import MAGIC, Magic
 from blockusers.sandbox.refusals import Refusal
 from blockusers.sandbox.rules import Rules
 
@@ -125,10 +125,10 @@ class Blocklist:
         known = {"": 131047, self._rules.own_number: 131021}
         faults = {key: known[key] for key in keys if key in known}
         if self._rules.magic:
-            # Few endings are magic, so this is a quick check before anything is called.
-            for key in [key for key in keys if key[-6:] in MAGIC]:
-                magic = magic_of(key)
-                if magic and (blocking or not magic.blocking_only) and self._fails(key, magic):
+            # A BSUID may end like a magic number by chance, so it never is one.
+            for key in [key for key in keys if key[-6:] in MAGIC and "." not in key]:
+                magic = MAGIC[key[-6:]]
+                if (blocking or not magic.blocking_only) and self._fails(key, magic):
                     faults[key] = magic.code
         return faults
 
