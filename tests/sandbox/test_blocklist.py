@@ -66,14 +66,39 @@ def test_only_those_who_wrote_lately_can_be_blocked() -> None:
     """The window closes a day after the last message; unblocking needs none."""
     clock = Clock()
     users = blocklist(clock, window=86_400.0)
-    users.message_from([ANN, BEN])
+    for each in (ANN, BEN):
+        users.message_from([each], clock.now)
     clock.now += 86_400
-    users.message_from([BEN])
+    users.message_from([BEN], clock.now)
 
     assert users.block([ANN, BEN, CAT]) == {CAT: 131047}
     clock.now += 1
     users.unblock([ANN, BEN])
     assert users.block([ANN, BEN]) == {ANN: 131047}
+
+
+def test_what_blocked_people_write_opens_no_window() -> None:
+    """It does not reach the business, under any of their ids once these are known."""
+    clock = Clock()
+    users = blocklist(clock, window=60.0)
+    assert users.message_from([ANN, DAN], clock.now)
+    assert users.block([DAN]) == {}
+    clock.now += 100
+    assert not users.message_from([ANN], clock.now)
+    assert not users.message_from([DAN], clock.now)
+    users.unblock([DAN])
+
+    assert users.block([ANN, DAN]) == {ANN: 131047, DAN: 131047}
+
+
+def test_a_message_may_be_told_late() -> None:
+    """The window is counted from the last message, in whichever order they are told."""
+    users = blocklist(Clock(1100.0), window=60.0)
+    users.message_from([ANN], 1090.0)
+    users.message_from([ANN], 1000.0)
+    users.message_from([BEN], 1000.0)
+
+    assert users.block([ANN, BEN]) == {BEN: 131047}
 
 
 def test_those_on_the_list_can_be_blocked_again() -> None:
@@ -144,19 +169,15 @@ def test_a_walk_in_either_direction_gives_everyone_once(count: int, limit: int) 
     assert keys == backward
 
 
-def test_pages_say_what_is_around_them() -> None:
-    """There is more before all but the first page, and more after all but the last."""
+def test_pages_say_whether_more_follows() -> None:
+    """There is more after all but the last."""
     users = blocklist()
     users.put([ANN, BEN, CAT])
     pages = [users.page(1)]
     pages += [users.page(1, after=encode(pages[0].last))]
     pages += [users.page(1, after=encode(pages[1].last))]
 
-    assert [(page.more_before, page.more_after) for page in pages] == [
-        (False, True),
-        (True, True),
-        (True, False),
-    ]
+    assert [page.more for page in pages] == [True, True, False]
 
 
 @pytest.mark.parametrize(
