@@ -67,7 +67,7 @@ class Drain:
     """Where its intents are."""
     carry_out: CarryOut
     """Sends the requests."""
-    denied_by: Callable[[Record], Awaitable[str | None]]
+    denied_by: Callable[[Record | Intent], Awaitable[str | None]]
     """Returns the key of the entry that still denies somebody, or None."""
     late: float
     """Seconds for which a request without an answer may still take effect."""
@@ -160,16 +160,11 @@ class Drain:
     # ------------------------------------------------------------------ one page
 
     async def _carry_out(self, queue: Queue, page: Sequence[Intent]) -> None:
-        now = self.store.clock()
-        expired = [each for each in page if each.not_after is not None and each.not_after < now]
-        await queue.settle([Result(each, reason="expired") for each in expired])
-        page = [each for each in page if each not in expired] if expired else page
+        page = await self._drop_needless(queue, page)
         if not page:
             return
         answers = await self._answers(page)
-        full = [
-            intent.person for intent, answer in zip(page, answers, strict=True) if is_full(answer)
-        ]
+        full = [each.person for each, answer in zip(page, answers, strict=True) if is_full(answer)]
         room = await self._make_room(queue, full)
         now = self.store.clock()
         results = [
@@ -178,6 +173,20 @@ class Drain:
         ]
         await queue.settle(results)
         self._report(page[0].operation, results, answers)
+
+    async def _drop_needless(self, queue: Queue, page: Sequence[Intent]) -> Sequence[Intent]:
+        """Settle what is too late, and blocks of people whom nothing denies any more."""
+        now = self.store.clock()
+        late = [each for each in page if each.not_after is not None and each.not_after < now]
+        results = [Result(each, reason="too late") for each in late]
+        for intent in page:
+            if intent.entry and intent not in late and await self.denied_by(intent) is None:
+                results.append(Result(intent, reason="not denied any more"))
+        if not results:
+            return page
+        await queue.settle(results)
+        dropped = {each.intent.person for each in results}
+        return [each for each in page if each.person not in dropped]
 
     async def _answers(self, page: Sequence[Intent]) -> Sequence[Answer]:
         """Return the answers; if one user makes the whole request invalid, find out which."""
