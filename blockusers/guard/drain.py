@@ -80,11 +80,10 @@ class Drain:
     reason: str = attrs.field(default="", init=False)
     """Why it does not drain; empty if it does."""
     _closing: bool = attrs.field(default=False, init=False)
-    _no_page_on_its_way: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
+    _page_in_hand: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
     async def run(self) -> None:
         """Carry out intents until `close` is called, or the task is cancelled."""
-        self._no_page_on_its_way.set()
         while not self._closing:
             try:
                 async with self.store.queue(self.phone_number_id) as queue:
@@ -101,22 +100,19 @@ class Drain:
         self._closing = True
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
-                await self._no_page_on_its_way.wait()
+                async with self._page_in_hand:
+                    pass
 
     async def _work_off(self, queue: Queue) -> None:
         while not self._closing:
-            await self._recheck(queue)
-            page = await queue.take(PAGE, self.late)
-            if not page:
-                await self._wait_until_due(queue)
-                continue
-            self._no_page_on_its_way.clear()
-            try:
+            async with self._page_in_hand:
+                await self._recheck(queue)
+                page = await queue.take(PAGE, self.late)
                 await self._carry_out(queue, page)
-            finally:
-                self._no_page_on_its_way.set()
             if self.state is State.PAUSED:
                 await self._wait(queue, self.store.clock() + PAUSE)
+            elif not page:
+                await self._wait_until_due(queue)
 
     async def _wait_until_due(self, queue: Queue) -> None:
         due = await queue.due_at()
@@ -179,9 +175,13 @@ class Drain:
         now = self.store.clock()
         late = [each for each in page if each.not_after is not None and each.not_after < now]
         results = [Result(each, reason="too late") for each in late]
-        for intent in page:
-            if intent.entry and intent not in late and await self.denied_by(intent) is None:
-                results.append(Result(intent, reason="not denied any more"))
+        asked = [each for each in page if each.entry and each not in late]
+        denied = await asyncio.gather(*map(self.denied_by, asked))
+        results += [
+            Result(intent, reason="not denied any more")
+            for intent, entry in zip(asked, denied, strict=True)
+            if entry is None
+        ]
         if not results:
             return page
         await queue.settle(results)
