@@ -175,7 +175,8 @@ class Drain:
         now = self.store.clock()
         late = [each for each in page if each.not_after is not None and each.not_after < now]
         results = [Result(each, reason="too late") for each in late]
-        asked = [each for each in page if each.entry and each not in late]
+        blocks = (each for each in page if each.entry and each.operation is Operation.BLOCK)
+        asked = [each for each in blocks if each not in late]
         denied = await asyncio.gather(*map(self.denied_by, asked))
         results += [
             Result(intent, reason="not denied any more")
