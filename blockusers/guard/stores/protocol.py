@@ -122,7 +122,7 @@ class Store(Protocol):
     # ------------------------------------------------------------------ the deny list
 
     async def add(
-        self, entries: Sequence[Entry], spellings: Mapping[str, Sequence[str]]
+        self, entries: Sequence[Entry], spellings: Mapping[str, Sequence[str]] | None = None
     ) -> tuple[int, int]:
         """Add entries.
 

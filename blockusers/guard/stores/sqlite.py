@@ -73,11 +73,11 @@ class SqliteStore:
     # ------------------------------------------------------------------ the deny list
 
     async def add(
-        self, entries: Sequence[Entry], spellings: Mapping[str, Sequence[str]]
+        self, entries: Sequence[Entry], spellings: Mapping[str, Sequence[str]] | None = None
     ) -> tuple[int, int]:
         """Add entries; see `Store.add`."""
         return await self._write(
-            lambda connection: entry_sql.add(connection, entries, spellings), wakes=True
+            lambda connection: entry_sql.add(connection, entries, spellings or {}), wakes=True
         )
 
     async def remove(self, chosen: Filter) -> int:
@@ -127,7 +127,8 @@ class SqliteStore:
         """Move the entries of *old* that were added before *at* to *new*; see `Store.move`."""
         now = self._clock()
         return await self._write(
-            lambda connection: entry_sql.move(connection, old, new, at, message, now), wakes=True
+            lambda connection: entry_sql.move(connection, old, new, at, message=message, now=now),
+            wakes=True,
         )
 
     async def erase(self, ids: Sequence[str], persons: Sequence[str]) -> int:
@@ -175,7 +176,8 @@ class SqliteStore:
     async def queue(self, phone_number_id: str) -> AsyncGenerator[SqliteQueue]:
         """Wait until nobody else drains this number, then hold it; see `Store.queue`."""
         with contextlib.ExitStack() as held:
-            while not held.enter_context(self._file.lock(phone_number_id)):
+            file = self._file.lock_file(phone_number_id)
+            while not held.enter_context(file.try_lock()):
                 held.close()
                 await asyncio.sleep(_TRIED_EVERY)
                 _ = self._connections.threads  # raises if it was closed meanwhile

@@ -287,6 +287,7 @@ def move(
     old: Sequence[str],
     new: str,
     at: float,
+    *,
     message: str,
     now: float,
 ) -> bool:

@@ -126,23 +126,26 @@ class DatabaseFile:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
 
-    @contextlib.contextmanager
-    def lock(self, number: str) -> Iterator[bool]:
-        """Try to lock a business number; yield whether that worked.
-
-        The lock is one of SQLite's, on an empty file of its own: the operating system frees it when
-        the process dies, and two connections of one process exclude each other as well.
-        """
+    def lock_file(self, number: str) -> DatabaseFile:
+        """Return the file that whoever drains a business number keeps locked."""
         safe = re.fullmatch(r"[0-9A-Za-z_-]{1,64}", number)
         name = number if safe else sha256(number.encode()).hexdigest()[:32]
-        file = attrs.evolve(self, path=Path(f"{self.path}.{name}.lock"), busy_timeout=0)
-        with file.explained():
-            create_private(file.path)
-            connection = file._connect()
-        with contextlib.closing(connection):
-            yield file._is_ours(connection)
+        return DatabaseFile(Path(f"{self.path}.{name}.lock"), busy_timeout=0)
 
-    def _is_ours(self, connection: sqlite3.Connection) -> bool:
+    @contextlib.contextmanager
+    def try_lock(self) -> Iterator[bool]:
+        """Try to lock this file, which holds nothing; yield whether that worked.
+
+        The lock is one of SQLite's: the operating system frees it when the process dies, and two
+        connections of one process exclude each other as well.
+        """
+        with self.explained():
+            create_private(self.path)
+            connection = self._connect()
+        with contextlib.closing(connection):
+            yield self._is_locked_by(connection)
+
+    def _is_locked_by(self, connection: sqlite3.Connection) -> bool:
         with self.explained():
             try:
                 connection.execute("BEGIN EXCLUSIVE")
