@@ -10,6 +10,7 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
+from blockusers.values.blocklist import BlockedUser
 from blockusers.values.masking import mask_all
 
 T = TypeVar("T")
@@ -23,15 +24,6 @@ class Row:
     wa_id: str | None = None
     user_id: str | None = None
     errors: Any = None
-
-
-@attrs.frozen
-class ListRow:
-    """One entry of a page."""
-
-    wa_id: str | None = None
-    user_id: str | None = None
-    parent_user_id: str | None = None
 
 
 class Malformed(Exception):
@@ -88,9 +80,9 @@ _CONVERTER.register_structure_hook(
     ),
 )
 _CONVERTER.register_structure_hook(
-    ListRow,
+    BlockedUser,
     make_dict_structure_fn(
-        ListRow, _CONVERTER, wa_id=_WA_ID, user_id=_USER_ID, parent_user_id=_USER_ID
+        BlockedUser, _CONVERTER, wa_id=_WA_ID, user_id=_USER_ID, parent_user_id=_USER_ID
     ),
 )
 

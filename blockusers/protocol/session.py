@@ -220,7 +220,6 @@ class Session:
             request.method,
             url,
             data=request.body,
-            headers=_acceptable(session, headers),
             timeout=_NO_TIMERS,
             proxy=self._proxy,
             allow_redirects=False,
@@ -269,17 +268,6 @@ def _proxy_for(url: URL) -> str | None:
         return None
     proxy = urllib.request.getproxies().get(url.scheme)
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy
-
-
-def _acceptable(session: aiohttp.ClientSession, headers: dict[str, str]) -> dict[str, str]:
-    """Leave the token to `_only_once` where aiohttp would refuse it.
-
-    It raises ValueError for an `Authorization` header beside credentials that the session, or
-    ~/.netrc through it, has for the host.
-    """
-    if session.auth is None and not session.trust_env:
-        return headers
-    return {name: value for name, value in headers.items() if name != "Authorization"}
 
 
 class _Body(aiohttp.BytesPayload):
