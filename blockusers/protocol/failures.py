@@ -1,7 +1,6 @@
 """Makes an exception of an error answer, by the table in `errors`; reads how long to wait.
 
-An error is judged by its code, then by the HTTP status.  An answer that is none of the API's (HTML
-of a gateway, nothing at all) has only the status.
+An error is judged by its code, then by the HTTP status.
 """
 
 from __future__ import annotations
@@ -38,15 +37,17 @@ _BY_STATUS: Final[dict[int, type[ApiError]]] = {
 }
 
 
+def _by_status(status: int) -> type[ApiError] | None:
+    return ServiceError if status >= 500 else _BY_STATUS.get(status)
+
+
 def edge_error(reply: Reply, what: str) -> BlockUsersError:
     """Return the exception for an answer that is none of the API's, by its status.
 
     Meta's edge answers with HTML or nothing, gateways in front of it with JSON of their own.
     """
-    kind = _BY_STATUS.get(reply.status)
-    if reply.status >= 500:
-        kind = ServiceError
-    elif reply.status == 400 and not reply.body.strip():
+    kind = _by_status(reply.status)
+    if reply.status == 400 and not reply.body.strip():
         kind = InvalidRequest
     if kind is None:
         return invalid(reply, what)
@@ -68,9 +69,7 @@ def error_of(reply: Reply, error: Any) -> ApiError:
         kind is InvalidRequest or (kind is None and reply.status != 429)
     ):
         kind = ServiceError
-    if kind is None:
-        fallback = ServiceError if reply.status >= 500 else InvalidRequest
-        kind = _BY_STATUS.get(reply.status, fallback)
+    kind = kind or _by_status(reply.status) or InvalidRequest
     return kind(
         message=_text(fields.get("message")) or _meaning(code),
         code=code,

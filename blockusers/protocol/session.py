@@ -68,10 +68,7 @@ class _Progress:
 class Session:
     """Sends requests of one account; an async context manager.
 
-    Args:
-        account: Where to, and with which token.
-        session: A session to borrow; it stays open. None makes one, and closes it.
-        request_timeout: Seconds from the call of the token function to the end of the answer.
+    A *session* is borrowed, and stays open; without one it makes its own, and closes it.
     """
 
     def __init__(
@@ -154,8 +151,11 @@ class Session:
         session = self._open_session()  # it may have been closed meanwhile
         progress.lacks = "answer"  # the worst, until the middleware knows better
         query, secrets = dict(request.query), [token]
-        if self._account.app_secret is not None:
-            secrets.append(query.setdefault("appsecret_proof", self._proof(token)))
+        if (key := self._account.app_secret) is not None:
+            # https://developers.facebook.com/docs/graph-api/guides/secure-requests
+            proof = hmac.new(key.encode(), token.encode(), hashlib.sha256).hexdigest()
+            query["appsecret_proof"] = proof
+            secrets.append(proof)
         url, headers = self._url.with_query(query), self._headers(request, token)
         try:
             with no_foreign_cancellation():
@@ -187,11 +187,6 @@ class Session:
             return check_token(token)
         except (TypeError, ValueError) as error:  # its traceback holds the token
             raise _token_unavailable(error, str(error)) from error.with_traceback(None)
-
-    def _proof(self, token: str) -> str:
-        # https://developers.facebook.com/docs/graph-api/guides/secure-requests
-        key = (self._account.app_secret or "").encode()
-        return hmac.new(key, token.encode(), hashlib.sha256).hexdigest()
 
     def _headers(self, request: Request, token: str) -> dict[str, str]:
         headers = {

@@ -632,8 +632,8 @@ async def test_our_timeout_while_connecting() -> None:
     async with raw_server(handler) as url, aiohttp.ClientSession(connector=connector) as lent:
         account = Account(PHONE_NUMBER_ID, TOKEN, base_url=url)
         async with (
-            Session(account, session=lent, request_timeout=0.2) as first,
-            Session(account, session=lent, request_timeout=0.05) as second,
+            Session(account, session=lent, request_timeout=0.1) as first,
+            Session(account, session=lent, request_timeout=0.02) as second,
         ):
             results = await asyncio.gather(
                 first.send(BLOCK_ONE), second.send(BLOCK_ONE), return_exceptions=True
@@ -727,11 +727,11 @@ async def test_the_text_of_a_token_function_without_queries() -> None:
 async def test_cancelled_as_the_time_runs_out(ours_first: bool) -> None:
     """A cancellation in the very turn in which the time runs out is not lost."""
     loop = asyncio.get_running_loop()
-    async with hanging() as account, Session(account, request_timeout=0.25) as session:
+    async with hanging() as account, Session(account, request_timeout=0.05) as session:
         sending = asyncio.create_task(session.send(BLOCK_ONE))
         await asyncio.sleep(0)  # its timer runs from here
-        loop.call_later(0.3 if ours_first else 0.2, sending.cancel)
-        loop.call_soon(time.sleep, 0.35)  # so that both are due in one turn
+        loop.call_later(0.06 if ours_first else 0.04, sending.cancel)
+        loop.call_soon(time.sleep, 0.07)  # so that both are due in one turn
         with pytest.raises(asyncio.CancelledError):
             await sending
 
