@@ -126,8 +126,8 @@ if not TYPE_CHECKING:
             "jobs.notifier": "OnSettled",
             "jobs.source": "Users",
             "lists.sync": "SyncIncomplete SyncReport TooManyRemovals",
-            "observe.events": "Event JobEnded JobStarted PaceChanged RequestEnded RequestSent Retrying"
-            " UsersSettled",
+            "observe.events": "Event JobEnded JobStarted PaceChanged RequestEnded RequestSent"
+            " Retrying UsersSettled",
             "observe.observers": "Observer",
             "pace.paces": "AdaptivePace FixedPace",
             "pace.protocol": "Pace PaceState Priority Slot",

@@ -18,7 +18,7 @@ import orjson
 from blockusers.protocol.failures import edge_error, error_of, invalid
 from blockusers.protocol.matching import Matcher
 from blockusers.protocol.messages import Reply, Request
-from blockusers.protocol.rows import Malformed, are_digits, structure
+from blockusers.protocol.rows import are_digits, structure
 from blockusers.values.blocklist import BlockedUser, Page
 from blockusers.values.columns import Verdicts
 from blockusers.values.outcome import Operation
@@ -144,7 +144,7 @@ def _flat(data: list[Any]) -> Iterable[Any]:
 def _blocked_user(reply: Reply, entry: Any) -> BlockedUser:
     try:
         user = structure(entry, BlockedUser)
-    except Malformed as why:
+    except ValueError as why:
         raise invalid(reply, f"lists something that is no user: {why}") from None
     if not (user.wa_id or user.user_id):
         raise invalid(reply, "lists something that is no user: it has no id")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import attrs
 
@@ -39,19 +39,14 @@ class Identifier(NamedTuple):
 
 
 @attrs.frozen
-class Identifiers(Sequence[Identifier]):
-    """Many users, in columns; an index gives an `Identifier`, a slice gives `Identifiers`."""
+class Identifiers:
+    """Many users, in columns."""
 
     keys: Sequence[str] = attrs.field(repr=False)
     wires: Sequence[str] = attrs.field(repr=False)
 
     def __len__(self) -> int:
         return len(self.keys)
-
-    def __getitem__(self, index: Any) -> Any:
-        keys: Any = self.keys[index]
-        wires: Any = self.wires[index]
-        return (Identifiers if isinstance(index, slice) else Identifier)(keys, wires)
 
 
 _PLAIN: Final = re.compile(r"\+?([1-9][0-9]{6,14})")
