@@ -1,4 +1,4 @@
-"""Runs blocks of the documentation's Python in one process, for `test_docs`.
+"""Runs the documentation's Python, programs and tests, in one process, for `test_docs`.
 
 Reads them from stdin as JSON, and writes what each printed, or how it failed, to stdout.
 """
@@ -40,7 +40,8 @@ def run_tests(code: str, _: Sandbox) -> None:
     Path("test_block.py").write_text(code, encoding="utf-8")
     settings = ("asyncio_mode=auto", "asyncio_default_fixture_loop_scope=function")
     options = ["--rootdir=.", "-p", "no:cacheprovider", "-W", "error"]
-    options += ["--assert=plain", "--import-mode=importlib"]  # so that one run is like the next
+    # In this process blockusers is imported already, and another file of that name may be.
+    options += ["--assert=plain", "--import-mode=importlib"]
     if pytest.main([*options, *(f"--override-ini={each}" for each in settings)]):
         raise AssertionError("its tests do not pass")
 

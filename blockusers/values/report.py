@@ -105,17 +105,17 @@ class Report(Sequence[Outcome]):
 
     def __getitem__(self, index: int | slice) -> Outcome | tuple[Outcome, ...]:
         """Return the outcome at *index*, or a tuple of those in a slice."""
+        if isinstance(index, slice):
+            return self._outcomes.at(range(len(self))[index])
         try:
-            found = range(len(self))[index]
+            index = range(len(self))[index]
         except IndexError:
             raise IndexError(f"the report has {len(self)} outcomes") from None
         except TypeError:
             raise TypeError(
                 "report[…] takes an index or a slice; report.get(user) looks a user up"
             ) from None
-        if isinstance(found, range):
-            return self._outcomes.at(found)
-        return self._outcomes.at((found,))[0]
+        return self._outcomes.at((index,))[0]
 
     def __len__(self) -> int:
         return len(self._outcomes)
