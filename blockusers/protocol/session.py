@@ -102,9 +102,8 @@ class Session:
         if self._borrowed is not None:
             self._session = self._borrowed
         else:
-            # Not `trust_env`: with that, aiohttp looks into ~/.netrc and the proxy settings
-            # anew in a thread for each request, and refuses to send a bearer token to a host
-            # that ~/.netrc names.
+            # Not `trust_env`: with that, aiohttp looks into ~/.netrc and the proxy settings anew
+            # in a thread for each request.
             self._proxy = _proxy_for(self._url)
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
 
@@ -214,7 +213,6 @@ class Session:
         async with session.request(
             request.method,
             url,
-            data=request.body,
             timeout=_NO_TIMERS,
             proxy=self._proxy,
             allow_redirects=False,
@@ -282,7 +280,7 @@ class _Body(aiohttp.BytesPayload):
 def _only_once(
     headers: dict[str, str], body: bytes | None, progress: _Progress
 ) -> aiohttp.ClientMiddlewareType:
-    """Return a middleware that lets one request pass, with *headers* and no others."""
+    """Return a middleware that lets one request pass, with *headers* and *body* and no others."""
     passed = False
 
     async def middleware(
