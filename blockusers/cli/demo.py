@@ -19,7 +19,7 @@ from blockusers.protocol.retry import RetryPolicy
 from blockusers.sandbox import Rules, Sandbox
 from blockusers.values.account import Account
 from blockusers.values.blocklist import BlockedUser
-from blockusers.values.error_codes import CODES
+from blockusers.values.errors import CODES
 from blockusers.values.outcome import Outcome
 from blockusers.values.report import Report
 

@@ -10,7 +10,7 @@ from typing import Final
 from blockusers.cli import process
 from blockusers.cli.process import Interrupted, UsageError, emit, reason_of
 from blockusers.sandbox import MAGIC, Magic, Rules, Sandbox
-from blockusers.values.error_codes import known
+from blockusers.values.errors import known
 
 _GREETING: Final = """\
 A sandbox of WhatsApp's Block Users API listens at {url}

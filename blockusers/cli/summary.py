@@ -14,8 +14,7 @@ from blockusers.cli.journal import Journal
 from blockusers.cli.process import describe, error_object, printable
 from blockusers.cli.screen import Screen
 from blockusers.protocol.retry import TRANSIENT
-from blockusers.values.error_codes import known
-from blockusers.values.errors import BlocklistFull, BlockUsersError
+from blockusers.values.errors import BlocklistFull, BlockUsersError, known
 from blockusers.values.outcome import Fault, Operation, Status
 from blockusers.values.report import Report
 
