@@ -1,4 +1,4 @@
-"""Opens the account of a command: from the environment, or a sandbox with `--sandbox`."""
+"""Opens what a command works with: the account, from the environment or a sandbox; the journal."""
 
 from __future__ import annotations
 
@@ -8,43 +8,71 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import attrs
+
+from blockusers.cli.journal import Journal, open_journal
 from blockusers.cli.process import UsageError, reason_of
-from blockusers.cli.screen import Screen
+from blockusers.cli.screen import Meter, Screen
+from blockusers.client import Client
 from blockusers.sandbox import Rules, Sandbox
 from blockusers.values.account import Account
 
-_TOKEN: Final = "WHATSAPP_ACCESS_TOKEN"  # noqa: S105  # the name of a variable
 _LONGEST_TOKEN: Final = 65_536
 
-NO_TOKEN_HERE: Final = (
-    "a token on the command line ends up in the shell's history and in the process list;"
-    f" put it into the environment variable {_TOKEN}, or into a file for --token-file"
-)
+
+@attrs.frozen
+class Workplace:
+    """What a command works with."""
+
+    account: Account
+    screen: Screen
+    region: str | None
+    """The country whose national numbers are read, too."""
+    journal: Journal | None
+    """The file of `--output`."""
+
+    def client(self, meter: Meter) -> Client:
+        """Return a client whose requests and pace *meter* shows."""
+        client = Client(self.account, region=self.region, observers=[meter.observe])
+        meter.watch(client.pace)
+        return client
 
 
 @contextlib.contextmanager
-def open_account(screen: Screen, *, sandbox: bool, token_file: Path | None) -> Iterator[Account]:
-    """Open the account to work on.
+def open_workplace(
+    screen: Screen,
+    *,
+    sandbox: bool,
+    token_file: Path | None,
+    region: str | None = None,
+    output: Path | None = None,
+) -> Iterator[Workplace]:
+    """Open the account to work on, and the journal.
 
     Args:
         screen: Shows warnings.
         sandbox: Start a sandbox for the time of the block; it needs no credentials.
         token_file: Holds the token, instead of the environment.
+        region: The country whose national numbers are read, too.
+        output: The file of the journal.
 
     Raises:
-        UsageError: Credentials are missing or wrong.
+        UsageError: Credentials are missing or wrong, or the journal cannot be written.
     """
-    if not sandbox:
-        yield _from_environment(screen, token_file)
-        return
-    with Sandbox(Rules(window=None)) as server:
-        screen.say("using a sandbox: nobody is reached", "dim")
-        yield Account(**server.credentials)
-
-
-def blocklist_of(account: Account, *, sandbox: bool) -> str:
-    """Return a stable name of the blocklist; each sandbox of a command has a port of its own."""
-    return "sandbox" if sandbox else account.blocklist_key
+    with contextlib.ExitStack() as stack:
+        if sandbox:
+            account = Account(**stack.enter_context(Sandbox(Rules(window=None))).credentials)
+            screen.say("using a sandbox: nobody is reached", "dim")
+        else:
+            account = _from_environment(screen, token_file)
+        journal = None
+        if output is not None:
+            # Each sandbox has a port of its own; to a journal they are one blocklist.
+            blocklist = "sandbox" if sandbox else account.blocklist_key
+            journal = stack.enter_context(open_journal(output, blocklist, region))
+            for note in journal.notes:
+                screen.say(note, "yellow")
+        yield Workplace(account, screen, region, journal)
 
 
 def _from_environment(screen: Screen, token_file: Path | None) -> Account:

@@ -50,8 +50,8 @@ class Reading:
     entries: list[Entry] = attrs.field(factory=list[Entry])
     complaints: list[str] = attrs.field(factory=list[str])
     """The lines that cannot be read, as `FILE, line N: why`."""
-    headers: list[str] = attrs.field(factory=list[str])
-    """The lines that are skipped because they look like headers."""
+    notes: list[str] = attrs.field(factory=list[str])
+    """Which lines were taken for headers, and which files name nobody."""
     empty: int = 0
     """Cells without anything in them."""
 
@@ -70,7 +70,7 @@ class Reading:
         """Add the content of another file."""
         self.entries += other.entries
         self.complaints += other.complaints
-        self.headers += other.headers
+        self.notes += other.notes
         self.empty += other.empty
 
 
@@ -201,7 +201,7 @@ def _read_lines(text: _Text) -> Reading:
     lines = list(text.numbered())
     for number, (where, line) in enumerate(lines):
         if number == 0 and len(lines) > 1 and _is_name(line):
-            reading.headers.append(f"{where}: taken for a header: {mask_all(line)}")
+            reading.notes.append(f"{where}: taken for a header: {mask_all(line)}")
         else:
             reading.add(line, where)
     return reading
@@ -257,7 +257,7 @@ def _read_table(text: _Text, column: str | None) -> Reading:
             at = _find_column(text.name, row, column)
             if column is None or not _matches(row[at], column):
                 if _is_name(row[at]):
-                    reading.headers.append(f"{where}: taken for a header: {mask_all(row[at])}")
+                    reading.notes.append(f"{where}: taken for a header: {mask_all(row[at])}")
                 else:
                     reading.add(row[at], where)
         elif at < len(row):

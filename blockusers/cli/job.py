@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Container, Sequence
@@ -12,12 +13,11 @@ from typing import Any, Final
 import attrs
 
 from blockusers.cli import process
+from blockusers.cli.account import Workplace
 from blockusers.cli.input_files import Entry, Reading, read_file
 from blockusers.cli.journal import Journal
 from blockusers.cli.process import Interrupted, UsageError
-from blockusers.cli.screen import Meter
-from blockusers.client import Client
-from blockusers.values.account import Account
+from blockusers.cli.screen import Meter, Screen
 from blockusers.values.masking import mask
 from blockusers.values.outcome import Operation, Outcome, Status, User, named_by, written
 from blockusers.values.report import Incomplete, Report
@@ -27,52 +27,47 @@ from blockusers.values.users import Reader
 _PART_OF_A_NUMBER: Final = re.compile(r"\+?[().\-/]*([0-9][().\-/]*){1,6}")
 
 
-@attrs.frozen
-class Sources:
-    """Where a command gets its users from.
+def check_quotes(users: Sequence[str]) -> None:
+    """Reject what looks like one number in several arguments.
 
     Raises:
-        UsageError: There are none, or a column is named without a file.
+        UsageError: It does.
     """
+    parts = [user for user in users if _PART_OF_A_NUMBER.fullmatch(user)]
+    if parts and len(users) > 1:
+        raise UsageError(
+            f"{' and '.join(parts[:2])} cannot be a whole number; a number with blanks needs"
+            ' quotes: "+49 151 2345678"'
+        )
 
-    users: Sequence[str]
-    files: Sequence[Path]
-    column: str | None
 
-    def __attrs_post_init__(self) -> None:
-        """Check the combination."""
-        if not self.files and not self.users:
-            raise UsageError("name the users, or a file that lists them with --file")
-        if not self.files and self.column is not None:
-            raise UsageError("--column belongs to --file")
+def read_users(
+    screen: Screen,
+    users: Sequence[str] | None,
+    files: Sequence[Path] | None,
+    column: str | None,
+) -> Reading:
+    """Collect the users that the arguments of a command name.
 
-    def check_quotes(self) -> None:
-        """Reject what looks like one number in several arguments.
-
-        Raises:
-            UsageError: It does.
-        """
-        parts = [user for user in self.users if _PART_OF_A_NUMBER.fullmatch(user)]
-        if parts and len(self.users) > 1:
-            raise UsageError(
-                f"{' and '.join(parts[:2])} cannot be a whole number; a number with blanks needs"
-                ' quotes: "+49 151 2345678"'
-            )
-
-    def read(self) -> Reading:
-        """Collect the users.
-
-        Raises:
-            UsageError: A file cannot be read.
-        """
-        reading = Reading()
-        for number, user in enumerate(self.users, 1):
-            # An argument can be any bytes; what is not text is not a user.
-            text = user.encode(errors="replace").decode()
-            reading.entries.append(Entry(text, f"argument {number}"))
-        for file in self.files:
-            reading.extend(read_file(file, self.column))
-        return reading
+    Raises:
+        UsageError: There are none, a column is named without a file, or a file cannot be read.
+    """
+    if not files and not users:
+        raise UsageError("name the users, or a file that lists them with --file")
+    if not files and column is not None:
+        raise UsageError("--column belongs to --file")
+    if Path("-") in (files or ()) and sys.stdin is not None and sys.stdin.isatty():
+        screen.say("type the users, one per line; Ctrl-D ends the list", "dim")
+    reading = Reading()
+    for number, user in enumerate(users or (), 1):
+        # An argument can be any bytes; what is not text is not a user.
+        text = user.encode(errors="replace").decode()
+        reading.entries.append(Entry(text, f"argument {number}"))
+    for file in files or ():
+        reading.extend(read_file(file, column))
+    for note in reading.notes:
+        screen.say(note, "dim")
+    return reading
 
 
 @attrs.frozen
@@ -104,13 +99,8 @@ def filter_done(reading: Reading, reader: Reader, done: Container[str] = ()) -> 
             skipped += 1
         else:
             users.setdefault(key, value)
-    return Inputs(
-        tuple(users.values()),
-        repeats=len(reading.entries) - skipped - len(users),
-        skipped=skipped,
-        reading=reading,
-        complaints=complaints,
-    )
+    repeats = len(reading.entries) - skipped - len(users)
+    return Inputs(tuple(users.values()), repeats, skipped, reading, complaints)
 
 
 @attrs.frozen
@@ -126,7 +116,7 @@ class Result:
     @property
     def exit_code(self) -> int:
         """The exit code of the command."""
-        all_ok = len(self.report.succeeded) == len(self.report)
+        all_ok = self.report.counts[Status.DONE] == len(self.report)
         all_done = all_ok and not self.inputs.reading.complaints
         return process.exit_code(self.error, interrupted=self.interrupted, all_done=all_done)
 
@@ -159,21 +149,19 @@ class Record:
         return Report(self.operation, (*self._outcomes, *remaining), elapsed=elapsed)
 
 
-def run_job(
-    account: Account, inputs: Inputs, record: Record, *, region: str | None = None
-) -> Result:
+def run_job(workplace: Workplace, operation: Operation, inputs: Inputs) -> Result:
     """Block or unblock users, and say how that ended, however it does."""
 
     async def work() -> Report:
-        observers = [record.meter.observe]
-        async with Client(account, region=region, observers=observers) as client:
-            record.meter.watch(client.pace)
-            send = client.block if record.operation is Operation.BLOCK else client.unblock
+        async with workplace.client(meter) as client:
+            send = client.block if operation is Operation.BLOCK else client.unblock
             return await send(inputs.users, on_settled=record.keep)
 
-    try:
-        return Result(process.run(work()), inputs)
-    except Incomplete as early:
-        return Result(early.report, inputs, early.error)
-    except Interrupted:
-        return Result(record.report(inputs.users), inputs, interrupted=True)
+    with workplace.screen.meter(len(inputs.users)) as meter:
+        record = Record(operation, meter, workplace.journal)
+        try:
+            return Result(process.run(work()), inputs)
+        except Incomplete as early:
+            return Result(early.report, inputs, early.error)
+        except Interrupted:
+            return Result(record.report(inputs.users), inputs, interrupted=True)

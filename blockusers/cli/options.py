@@ -7,13 +7,16 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from blockusers.cli.account import NO_TOKEN_HERE
 from blockusers.cli.input_files import reader_of
 
 
 def _reject_token(value: str | None) -> None:
     if value is not None:
-        raise typer.BadParameter(NO_TOKEN_HERE)
+        raise typer.BadParameter(
+            "a token on the command line ends up in the shell's history and in the process list;"
+            " put it into the environment variable WHATSAPP_ACCESS_TOKEN, or into a file for"
+            " --token-file"
+        )
 
 
 def _check_region(value: str | None) -> str | None:

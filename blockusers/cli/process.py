@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final, NoReturn, TypeVar
 
 import typer
 
@@ -94,7 +94,6 @@ def error_boundary(*, debug: bool, as_json: bool = False) -> Iterator[None]:
         as_json: Print it on stdout as well, as a JSON object.
     """
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-    failure: BaseException
     try:
         yield
     except typer.Exit:
@@ -102,19 +101,20 @@ def error_boundary(*, debug: bool, as_json: bool = False) -> Iterator[None]:
     except BrokenPipeError:
         raise typer.Exit(ALL_DONE) from None
     except (Interrupted, KeyboardInterrupt) as error:
-        failure, code = Interrupted(str(error) or "interrupted"), INTERRUPTED
+        _end(Interrupted(str(error) or "interrupted"), INTERRUPTED, as_json=as_json)
     except Exception as error:
-        failure, code = error, USAGE if isinstance(error, UsageError) else ENDED_EARLY
         if debug:
             typer.echo(printable(mask_all(traceback.format_exc())), nl=False, err=True)
-    else:
-        return
+        _end(error, USAGE if isinstance(error, UsageError) else ENDED_EARLY, as_json=as_json)
     finally:
         _handle_signals(handlers)
-    typer.echo(f"blockusers: {printable(describe(failure))}", err=True)
+
+
+def _end(error: Exception, code: int, *, as_json: bool) -> NoReturn:
+    typer.echo(f"blockusers: {printable(describe(error))}", err=True)
     if as_json:
         with contextlib.suppress(OSError):
-            emit(json.dumps({"error": error_object(failure)}))
+            emit(json.dumps({"error": error_object(error)}))
     raise typer.Exit(code) from None
 
 

@@ -16,8 +16,8 @@ import attrs
 from rich.prompt import Confirm
 
 from blockusers.cli import process
+from blockusers.cli.account import Workplace
 from blockusers.cli.job import Record
-from blockusers.cli.journal import Journal
 from blockusers.cli.process import (
     Interrupted,
     UsageError,
@@ -26,9 +26,8 @@ from blockusers.cli.process import (
     error_object,
     printable,
 )
-from blockusers.cli.screen import Meter, Screen
-from blockusers.cli.summary import must_be_fixed, show_faults
-from blockusers.client import Client
+from blockusers.cli.screen import Screen
+from blockusers.cli.summary import show_faults, to_go_on
 from blockusers.lists.sync import (
     SyncIncomplete,
     SyncReport,
@@ -36,7 +35,6 @@ from blockusers.lists.sync import (
     carry_out,
     check_removals,
 )
-from blockusers.values.account import Account
 from blockusers.values.masking import mask
 from blockusers.values.outcome import Operation, User, named_by, written
 from blockusers.values.users import INTERNATIONAL
@@ -46,14 +44,16 @@ from blockusers.values.users import INTERNATIONAL
 class Sync:
     """One run of the command `sync`."""
 
-    account: Account
-    screen: Screen
-    region: str | None
+    workplace: Workplace
     dry_run: bool
     max_removals: int | None
     yes: bool
     as_json: bool
-    journal: Journal | None = None
+    screen: Screen = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Take the screen of the workplace."""
+        self.screen = self.workplace.screen
 
     def run(self, names: Sequence[User]) -> int:
         """Make the blocklist equal to *names*; return the exit code.
@@ -67,8 +67,8 @@ class Sync:
         """
         plan = self._make_plan(names)
         self._show_plan(plan)
-        if self.journal is not None and not self.dry_run:
-            self.journal.write(Operation.BLOCK, plan.rejected)
+        if self.workplace.journal is not None and not self.dry_run:
+            self.workplace.journal.write(Operation.BLOCK, plan.rejected)
         try:
             check_removals(plan)
         except TooManyRemovals as error:
@@ -86,20 +86,17 @@ class Sync:
 
     def _make_plan(self, names: Sequence[User]) -> SyncReport:
         async def read() -> SyncReport:
-            with self.screen.meter(0) as meter:
-                async with self._client(meter) as client:
-                    return await client.sync(names, dry_run=True, max_removals=self.max_removals)
+            async with self.workplace.client(meter) as client:
+                return await client.sync(names, dry_run=True, max_removals=self.max_removals)
 
         try:
-            return process.run(read())
+            with self.screen.meter(0) as meter:
+                return process.run(read())
         except ValueError:
             raise UsageError(
                 "the file names nobody, and an empty list would unblock everybody; if that is"
                 " meant: blockusers list | blockusers unblock --file -"
             ) from None
-
-    def _client(self, meter: Meter) -> Client:
-        return Client(self.account, region=self.region, observers=[meter.observe])
 
     def _show_plan(self, plan: SyncReport) -> None:
         """Print who would be added and removed, one per line, and on stderr how many."""
@@ -140,12 +137,12 @@ class Sync:
         """Do what *plan* says; however it ends, say what was done: removals cannot be undone."""
         with self.screen.meter(len(plan.to_add) + len(plan.to_remove)) as meter:
             # These numbers come from the list, so they have a country code in every region.
-            removed = Record(Operation.UNBLOCK, meter, self.journal, INTERNATIONAL)
-            added = Record(Operation.BLOCK, meter, self.journal)
+            journal = self.workplace.journal
+            removed = Record(Operation.UNBLOCK, meter, journal, INTERNATIONAL)
+            added = Record(Operation.BLOCK, meter, journal)
 
             async def work() -> SyncReport:
-                async with self._client(meter) as client:
-                    meter.watch(client.pace)
+                async with self.workplace.client(meter) as client:
                     unblock = partial(client.unblock, on_settled=removed.keep)
                     block = partial(client.block, on_settled=added.keep)
                     return await carry_out(plan, block=block, unblock=unblock)
@@ -183,8 +180,7 @@ class Sync:
             )
         if error is not None:
             self.screen.tell(f"ended early: {describe(error)}", "bold red")
-            fix = "fix it first, then " if must_be_fixed(error) else ""
-            self.screen.tell(f"To go on, {fix}sync again.")
+            self.screen.tell(f"{to_go_on(error, 'sync again')}.")
         return code
 
 
