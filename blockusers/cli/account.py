@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,8 @@ from blockusers.cli.screen import Meter, Screen
 from blockusers.client import Client
 from blockusers.sandbox import Rules, Sandbox
 from blockusers.values.account import Account
+from blockusers.values.outcome import Operation, Outcome
+from blockusers.values.users import Reader
 
 _LONGEST_TOKEN: Final = 65_536
 
@@ -33,9 +35,31 @@ class Workplace:
 
     def client(self, meter: Meter) -> Client:
         """Return a client whose requests and pace *meter* shows."""
-        client = Client(self.account, region=self.region, observers=[meter.observe])
+        observers = [meter.observe]
+        client = Client(
+            self.account, region=self.region, observers=observers, drain_timeout=0.0
+        )  # who presses Ctrl-C does not want to wait
         meter.watch(client.pace)
         return client
+
+    def keep(
+        self,
+        meter: Meter,
+        operation: Operation,
+        outcomes: Sequence[Outcome],
+        reader: Reader | None = None,
+    ) -> None:
+        """Keep *outcomes*: first in the file, so that what the person sees is certain.
+
+        Args:
+            meter: Counts them.
+            operation: What was done.
+            outcomes: Its outcomes.
+            reader: Reads the inputs for the journal; None is the reader of the run.
+        """
+        if self.journal is not None:
+            self.journal.write(operation, outcomes, reader)
+        meter.add(outcomes)
 
 
 @contextlib.contextmanager

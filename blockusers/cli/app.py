@@ -24,7 +24,7 @@ from blockusers.cli.sample_data import make_sample
 from blockusers.cli.sandbox_server import serve
 from blockusers.cli.screen import Meter, Screen
 from blockusers.cli.summary import sum_up, to_json
-from blockusers.cli.sync import Sync
+from blockusers.cli.sync import sync
 from blockusers.sandbox import Rules
 from blockusers.values.outcome import Operation
 
@@ -157,8 +157,11 @@ def _sync(
             )
         if reading.empty:
             screen.say(f"{count(reading.empty, 'empty cell')} skipped")
-        work = Sync(workplace, dry_run=dry_run, max_removals=max_removals, yes=yes, as_json=as_json)
-        raise typer.Exit(work.run([entry.value for entry in reading.entries]))
+        names = [entry.value for entry in reading.entries]
+        code = sync(
+            workplace, names, dry_run=dry_run, max_removals=max_removals, yes=yes, as_json=as_json
+        )
+    raise typer.Exit(code)
 
 
 # Listing and checking.

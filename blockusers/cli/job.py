@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
-import time
-from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
 from blockusers.cli import process
 from blockusers.cli.account import Workplace
 from blockusers.cli.input_files import Entry, Reading, read_file
-from blockusers.cli.journal import Journal
 from blockusers.cli.process import Interrupted, UsageError
 from blockusers.cli.screen import Meter, Screen
+from blockusers.client import Client
+from blockusers.lists.sync import SyncIncomplete
+from blockusers.values.errors import ClientClosed
 from blockusers.values.masking import mask
-from blockusers.values.outcome import Operation, Outcome, Status, User, named_by, written
+from blockusers.values.outcome import Operation, Status, written
 from blockusers.values.report import Incomplete, Report
 from blockusers.values.users import Reader
+
+T = TypeVar("T")
 
 # Without quotes the shell makes several arguments of one number, and the last may be a stranger's.
 _PART_OF_A_NUMBER: Final = re.compile(r"\+?[().\-/]*([0-9][().\-/]*){1,6}")
@@ -110,58 +114,54 @@ class Result:
     report: Report
     inputs: Inputs
     error: Exception | None = None
-    """What ended it early."""
-    interrupted: bool = False
+    """What ended it early; an `Interrupted` too."""
 
     @property
     def exit_code(self) -> int:
         """The exit code of the command."""
         all_ok = self.report.counts[Status.DONE] == len(self.report)
         all_done = all_ok and not self.inputs.reading.complaints
-        return process.exit_code(self.error, interrupted=self.interrupted, all_done=all_done)
-
-
-@attrs.frozen
-class Record:
-    """Keeps the outcomes of an operation as they come, so that an interruption loses none."""
-
-    operation: Operation
-    meter: Meter
-    journal: Journal | None
-    reader: Reader | None = None
-    """Reads the inputs for the journal; None is the reader of the run."""
-    _outcomes: list[Outcome] = attrs.field(factory=list[Outcome], init=False)
-    _began: float = attrs.field(factory=time.monotonic, init=False)
-
-    def keep(self, outcomes: Sequence[Outcome]) -> None:
-        """Keep *outcomes*: first in the file, so that what the person sees is certain."""
-        if self.journal is not None:
-            self.journal.write(self.operation, outcomes, self.reader)
-        self._outcomes.extend(outcomes)
-        self.meter.add(outcomes)
-
-    def report(self, users: Sequence[User]) -> Report:
-        """Return what became of *users* until now; those without an outcome remain."""
-        left = Counter(written(named_by(user)) for user in users)
-        left -= Counter(written(outcome.input) for outcome in self._outcomes)
-        remaining = (Outcome(name, Status.REMAINING) for name in left.elements())
-        elapsed = time.monotonic() - self._began
-        return Report(self.operation, (*self._outcomes, *remaining), elapsed=elapsed)
+        return process.exit_code(self.error, all_done=all_done)
 
 
 def run_job(workplace: Workplace, operation: Operation, inputs: Inputs) -> Result:
     """Block or unblock users, and say how that ended, however it does."""
-
-    async def work() -> Report:
-        async with workplace.client(meter) as client:
-            send = client.block if operation is Operation.BLOCK else client.unblock
-            return await send(inputs.users, on_settled=record.keep)
-
     with workplace.screen.meter(len(inputs.users)) as meter:
-        record = Record(operation, meter, workplace.journal)
+        keep = partial(workplace.keep, meter, operation)
+
+        async def job(client: Client) -> Report:
+            send = client.block if operation is Operation.BLOCK else client.unblock
+            return await send(inputs.users, on_settled=keep)
+
         try:
-            return Result(process.run(work()), inputs)
+            return Result(run_to_its_end(workplace, meter, job), inputs)
         except Incomplete as early:
             return Result(early.report, inputs, early.error)
-        except Interrupted:
-            return Result(record.report(inputs.users), inputs, interrupted=True)
+
+
+def run_to_its_end(
+    workplace: Workplace, meter: Meter, job: Callable[[Client], Coroutine[Any, Any, T]]
+) -> T:
+    """Run *job*; if it is interrupted its client is closed, so that it ends with its report.
+
+    Raises:
+        Incomplete, SyncIncomplete: It ended early; the error in it can be an `Interrupted`.
+        Interrupted: Nothing was done.
+    """
+
+    async def work() -> T:
+        async with workplace.client(meter) as client:
+            running = asyncio.ensure_future(job(client))
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                await client.close()
+                return await running
+
+    try:
+        return process.run(work())
+    except (Incomplete, SyncIncomplete) as early:
+        if isinstance(early.error, ClientClosed):
+            process.ignore_signals()
+            early.error = Interrupted("interrupted")
+        raise

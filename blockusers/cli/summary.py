@@ -11,7 +11,7 @@ from rich.table import Table
 from blockusers.cli import process
 from blockusers.cli.input_files import count, unusable
 from blockusers.cli.job import Result
-from blockusers.cli.process import describe, error_object, printable
+from blockusers.cli.process import Interrupted, describe, error_object, printable
 from blockusers.cli.screen import Screen
 from blockusers.protocol.retry import TRANSIENT
 from blockusers.values.error_codes import known
@@ -45,8 +45,9 @@ def sum_up(result: Result, screen: Screen, output: Path | None) -> None:
             " blocked; unblock somebody, then run the same line again",
             "bold red",
         )
-    elif result.interrupted or result.error is not None:
-        how = f"ended early: {describe(result.error)}" if result.error else "interrupted"
+    elif result.error is not None:
+        interrupted = isinstance(result.error, Interrupted)
+        how = "interrupted" if interrupted else f"ended early: {describe(result.error)}"
         screen.tell(how, "bold red")
         screen.tell(_how_to_go_on(result, output))
 
@@ -96,7 +97,7 @@ def show_faults(screen: Screen, report: Report) -> None:
     screen.console.print(table)
 
 
-def to_go_on(error: BaseException | None, do: str) -> str:
+def to_go_on(error: Exception | None, do: str) -> str:
     """Say how to go on after *error*, by *do*, and whether somebody must fix something before."""
     is_transient = isinstance(error, TRANSIENT) or not isinstance(error, BlockUsersError | OSError)
     return f"To go on, {do}" if is_transient else f"To go on, fix it first, then {do}"
@@ -108,6 +109,13 @@ def _how_to_go_on(result: Result, output: Path | None) -> str:
         return f"{again}: what is done in {output} is skipped."
     verb = result.report.operation.value
     return f"{again}: to {verb} twice does no harm. With --output FILE it would skip what is done."
+
+
+def ending(error: Exception | None) -> dict[str, Any]:
+    """Return what ended a job as plain values."""
+    interrupted = isinstance(error, Interrupted)
+    shown = None if error is None or interrupted else error_object(error)
+    return {"interrupted": interrupted, "error": shown}
 
 
 def to_json(result: Result) -> dict[str, Any]:
@@ -124,7 +132,6 @@ def to_json(result: Result) -> dict[str, Any]:
         "requests": report.requests,
         "rate_limited": report.rate_limited,
         "elapsed": round(report.elapsed, 3),
-        "interrupted": result.interrupted,
-        "error": None if result.error is None else error_object(result.error),
+        **ending(result.error),
         "outcomes": report.to_dicts(),
     }
