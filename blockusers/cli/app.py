@@ -44,6 +44,12 @@ class Command(TyperCommand):
         """Return the options for the help."""
         return _hide_type(super().get_params(ctx))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Read the arguments; reject a token, and do not show it once more."""
+        if {"--token", "--access-token"} & {arg.partition("=")[0] for arg in args}:
+            raise typer.BadParameter(help_texts.NOT_AS_ARGUMENT, ctx)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run it; an error goes to stdout, too, where a command prints one JSON object."""
         as_json = ctx.params.get("as_json", False)
@@ -99,7 +105,6 @@ def _job_command(operation: Operation) -> Callable[..., None]:
         quiet: options.Quiet = False,
         as_json: options.AsJson = False,
         _debug: options.Debug = False,
-        _token: options.Token = None,
     ) -> None:
         screen = Screen(quiet=quiet)
         check_quotes(users or ())
@@ -142,7 +147,6 @@ def _sync(
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
     _debug: options.Debug = False,
-    _token: options.Token = None,
 ) -> None:
     """Make the blocklist equal to files."""
     screen = Screen(quiet=quiet)
@@ -175,7 +179,6 @@ def _list(
     quiet: options.Quiet = False,
     json_lines: options.AsJson = False,
     _debug: options.Debug = False,
-    _token: options.Token = None,
 ) -> None:
     """List the blocked users."""
     screen = Screen(quiet=quiet)
@@ -212,7 +215,6 @@ def _check(
     quiet: options.Quiet = False,
     json_lines: options.AsJson = False,
     _debug: options.Debug = False,
-    _token: options.Token = None,
 ) -> None:
     """Say how each user is read, or why it is rejected."""
     screen = Screen(quiet=quiet)
