@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
+from blockusers.cli import process
 from blockusers.cli.journal import Journal, open_journal
-from blockusers.cli.process import UsageError, reason_of
+from blockusers.cli.process import Interrupted, UsageError, reason_of
 from blockusers.cli.screen import Meter, Screen
 from blockusers.client import Client
+from blockusers.lists.sync import SyncIncomplete
 from blockusers.sandbox import Rules, Sandbox
 from blockusers.values.account import Account
+from blockusers.values.errors import ClientClosed
 from blockusers.values.outcome import Operation, Outcome
+from blockusers.values.report import Incomplete
 from blockusers.values.users import Reader
+
+T = TypeVar("T")
 
 _LONGEST_TOKEN: Final = 65_536
 
@@ -33,14 +40,38 @@ class Workplace:
     journal: Journal | None
     """The file of `--output`."""
 
-    def client(self, meter: Meter) -> Client:
-        """Return a client whose requests and pace *meter* shows."""
-        observers = [meter.observe]
-        client = Client(
-            self.account, region=self.region, observers=observers, drain_timeout=0.0
-        )  # who presses Ctrl-C does not want to wait
-        meter.watch(client.pace)
-        return client
+    def run(self, job: Callable[[Client, Meter], Coroutine[Any, Any, T]], users: int = 0) -> T:
+        """Run *job*, on so many users, with a client and what shows how far it is.
+
+        An interruption closes the client, so that the job ends with its report.
+
+        Raises:
+            Incomplete, SyncIncomplete: It ended early; the error in it can be an `Interrupted`.
+            Interrupted: Nothing was done.
+        """
+
+        async def work() -> T:
+            async with Client(
+                self.account, region=self.region, observers=[meter.observe], drain_timeout=0.0
+            ) as client:
+                meter.watch(client.pace)
+                running = asyncio.ensure_future(job(client, meter))
+                try:
+                    return await asyncio.shield(running)
+                except asyncio.CancelledError:
+                    await client.close()
+                    return await running
+
+        try:
+            with self.screen.meter(users) as meter:
+                return process.run(work())
+        except ClientClosed:
+            raise Interrupted("interrupted") from None
+        except (Incomplete, SyncIncomplete) as early:
+            if isinstance(early.error, ClientClosed):
+                process.ignore_signals()
+                early.error = Interrupted("interrupted")
+            raise
 
     def keep(
         self,
@@ -49,13 +80,9 @@ class Workplace:
         outcomes: Sequence[Outcome],
         reader: Reader | None = None,
     ) -> None:
-        """Keep *outcomes*: first in the file, so that what the person sees is certain.
+        """Keep *outcomes*: first in the file, so that what *meter* shows is certain.
 
-        Args:
-            meter: Counts them.
-            operation: What was done.
-            outcomes: Its outcomes.
-            reader: Reads the inputs for the journal; None is the reader of the run.
+        For the file *reader* reads the inputs, if they are not written as in the region.
         """
         if self.journal is not None:
             self.journal.write(operation, outcomes, reader)
@@ -71,14 +98,7 @@ def open_workplace(
     region: str | None = None,
     output: Path | None = None,
 ) -> Iterator[Workplace]:
-    """Open the account to work on, and the journal.
-
-    Args:
-        screen: Shows warnings.
-        sandbox: Start a sandbox for the time of the block; it needs no credentials.
-        token_file: Holds the token, instead of the environment.
-        region: The country whose national numbers are read, too.
-        output: The file of the journal.
+    """Open the account to work on, or a sandbox, and the journal.
 
     Raises:
         UsageError: Credentials are missing or wrong, or the journal cannot be written.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import blockusers
 from blockusers.cli import help_texts, options, process
-from blockusers.cli.account import Workplace, open_workplace
+from blockusers.cli.account import open_workplace
 from blockusers.cli.checking import check_entry, find_blocked, in_words, totals_of
 from blockusers.cli.demo import Demo
 from blockusers.cli.input_files import count, reader_of
@@ -25,6 +26,7 @@ from blockusers.cli.sandbox_server import serve
 from blockusers.cli.screen import Meter, Screen
 from blockusers.cli.summary import sum_up, to_json
 from blockusers.cli.sync import sync
+from blockusers.client import Client
 from blockusers.sandbox import Rules
 from blockusers.values.outcome import Operation
 
@@ -182,20 +184,17 @@ def _list(
 ) -> None:
     """List the blocked users."""
     screen = Screen(quiet=quiet)
-    with (
-        open_workplace(screen, sandbox=sandbox, token_file=token_file) as workplace,
-        screen.meter(0) as meter,
-    ):
-        listed = process.run(_print_blocked(workplace, meter, as_json=json_lines))
+    with open_workplace(screen, sandbox=sandbox, token_file=token_file) as workplace:
+        listed = workplace.run(partial(_print_blocked, json_lines=json_lines))
     screen.say(f"{count(listed, 'user')} blocked")
 
 
-async def _print_blocked(workplace: Workplace, meter: Meter, *, as_json: bool) -> int:
+async def _print_blocked(client: Client, _: Meter, *, json_lines: bool) -> int:
     listed = 0
-    async with workplace.client(meter) as client, aclosing(client.blocked()) as users:
+    async with aclosing(client.blocked()) as users:
         async for user in users:
             name = user.wa_id or user.user_id or ""
-            process.emit(json.dumps(attrs.asdict(user)) if as_json else name)
+            process.emit(json.dumps(attrs.asdict(user)) if json_lines else name)
             listed += 1
     return listed
 

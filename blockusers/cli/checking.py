@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from typing import Any
 
-from blockusers.cli import process
 from blockusers.cli.account import Workplace
 from blockusers.cli.input_files import Entry, Reading, count, unusable
 from blockusers.cli.process import printable
@@ -16,14 +15,8 @@ from blockusers.values.users import Reader
 
 def find_blocked(workplace: Workplace, reading: Reading) -> Container[str]:
     """Return those of the users in *reading* that are blocked, as they are written there."""
-
-    async def find() -> Container[str]:
-        async with workplace.client(meter) as client:
-            names = [entry.value for entry in reading.entries]
-            return {written(name) for name in await client.find(names)}
-
-    with workplace.screen.meter(0) as meter:
-        return process.run(find())
+    names = [entry.value for entry in reading.entries]
+    return {*map(written, workplace.run(lambda client, _: client.find(names)))}
 
 
 def check_entry(entry: Entry, reader: Reader, blocked: Container[str] | None) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sys
-from collections.abc import Callable, Container, Coroutine, Sequence
+from collections.abc import Container, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -15,11 +14,9 @@ import attrs
 from blockusers.cli import process
 from blockusers.cli.account import Workplace
 from blockusers.cli.input_files import Entry, Reading, read_file
-from blockusers.cli.process import Interrupted, UsageError
+from blockusers.cli.process import UsageError
 from blockusers.cli.screen import Meter, Screen
 from blockusers.client import Client
-from blockusers.lists.sync import SyncIncomplete
-from blockusers.values.errors import ClientClosed
 from blockusers.values.masking import mask
 from blockusers.values.outcome import Operation, Status, written
 from blockusers.values.report import Incomplete, Report
@@ -126,42 +123,12 @@ class Result:
 
 def run_job(workplace: Workplace, operation: Operation, inputs: Inputs) -> Result:
     """Block or unblock users, and say how that ended, however it does."""
-    with workplace.screen.meter(len(inputs.users)) as meter:
-        keep = partial(workplace.keep, meter, operation)
 
-        async def job(client: Client) -> Report:
-            send = client.block if operation is Operation.BLOCK else client.unblock
-            return await send(inputs.users, on_settled=keep)
-
-        try:
-            return Result(run_to_its_end(workplace, meter, job), inputs)
-        except Incomplete as early:
-            return Result(early.report, inputs, early.error)
-
-
-def run_to_its_end(
-    workplace: Workplace, meter: Meter, job: Callable[[Client], Coroutine[Any, Any, T]]
-) -> T:
-    """Run *job*; if it is interrupted its client is closed, so that it ends with its report.
-
-    Raises:
-        Incomplete, SyncIncomplete: It ended early; the error in it can be an `Interrupted`.
-        Interrupted: Nothing was done.
-    """
-
-    async def work() -> T:
-        async with workplace.client(meter) as client:
-            running = asyncio.ensure_future(job(client))
-            try:
-                return await asyncio.shield(running)
-            except asyncio.CancelledError:
-                await client.close()
-                return await running
+    def job(client: Client, meter: Meter) -> Coroutine[Any, Any, Report]:
+        send = client.block if operation is Operation.BLOCK else client.unblock
+        return send(inputs.users, on_settled=partial(workplace.keep, meter, operation))
 
     try:
-        return process.run(work())
-    except (Incomplete, SyncIncomplete) as early:
-        if isinstance(early.error, ClientClosed):
-            process.ignore_signals()
-            early.error = Interrupted("interrupted")
-        raise
+        return Result(workplace.run(job, len(inputs.users)), inputs)
+    except Incomplete as early:
+        return Result(early.report, inputs, early.error)

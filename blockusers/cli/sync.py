@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,9 +16,8 @@ from rich.prompt import Confirm
 
 from blockusers.cli import process
 from blockusers.cli.account import Workplace
-from blockusers.cli.job import run_to_its_end
 from blockusers.cli.process import Interrupted, UsageError, describe, emit_lines, printable
-from blockusers.cli.screen import Screen
+from blockusers.cli.screen import Meter, Screen
 from blockusers.cli.summary import ending, show_faults, to_go_on
 from blockusers.client import Client
 from blockusers.lists.sync import (
@@ -75,13 +74,10 @@ def sync(
 
 
 def _make_plan(workplace: Workplace, names: Sequence[User], max_removals: int | None) -> SyncReport:
-    async def read() -> SyncReport:
-        async with workplace.client(meter) as client:
-            return await client.sync(names, dry_run=True, max_removals=max_removals)
-
     try:
-        with workplace.screen.meter(0) as meter:
-            return process.run(read())
+        return workplace.run(
+            lambda client, _: client.sync(names, dry_run=True, max_removals=max_removals)
+        )
     except ValueError:
         raise UsageError(
             "the file names nobody, and an empty list would unblock everybody; if that is"
@@ -124,20 +120,19 @@ def _is_confirmed(plan: SyncReport, screen: Screen) -> bool:
 
 def _carry_out(workplace: Workplace, plan: SyncReport) -> tuple[SyncReport, Exception | None]:
     """Do what *plan* says; however it ends, say what was done: removals cannot be undone."""
-    with workplace.screen.meter(len(plan.to_add) + len(plan.to_remove)) as meter:
+
+    def job(client: Client, meter: Meter) -> Coroutine[Any, Any, SyncReport]:
         # Numbers of the list have a country code in every region.
         removed = partial(workplace.keep, meter, Operation.UNBLOCK, reader=INTERNATIONAL)
         added = partial(workplace.keep, meter, Operation.BLOCK)
+        unblock = partial(client.unblock, on_settled=removed)
+        block = partial(client.block, on_settled=added)
+        return carry_out(plan, block=block, unblock=unblock)
 
-        async def job(client: Client) -> SyncReport:
-            unblock = partial(client.unblock, on_settled=removed)
-            block = partial(client.block, on_settled=added)
-            return await carry_out(plan, block=block, unblock=unblock)
-
-        try:
-            return run_to_its_end(workplace, meter, job), None
-        except SyncIncomplete as early:
-            return early.report, early.error
+    try:
+        return workplace.run(job, len(plan.to_add) + len(plan.to_remove)), None
+    except SyncIncomplete as early:
+        return early.report, early.error
 
 
 def _conclude(done: SyncReport, error: Exception | None, screen: Screen) -> int:
