@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
@@ -183,7 +184,7 @@ def _list(
     _debug: options.Debug = False,
 ) -> None:
     """List the blocked users."""
-    screen = Screen(quiet=quiet)
+    screen = Screen(quiet=quiet, draws=not sys.stdout.isatty())
     with open_workplace(screen, sandbox=sandbox, token_file=token_file) as workplace:
         listed = workplace.run(partial(_print_blocked, json_lines=json_lines))
     screen.say(f"{count(listed, 'user')} blocked")
