@@ -53,8 +53,9 @@ def sum_up(result: Result, screen: Screen, output: Path | None) -> None:
 
 
 def _counts(result: Result) -> list[str]:
-    report, inputs = result.report, result.inputs
-    lines = [report.summary() if len(report) else "nothing to do"]
+    report, inputs, counts = result.report, result.inputs, result.report.counts
+    parts = [f"{counts[status]:,} {status.value}" for status in Status if counts[status]]
+    lines = [", ".join(parts) or "nothing to do"]
     if inputs.skipped or inputs.repeats:
         parts = [f"{inputs.skipped:,} done before"] if inputs.skipped else []
         parts += [count(inputs.repeats, "repeat")] if inputs.repeats else []
