@@ -18,7 +18,7 @@ import blockusers
 from blockusers.cli import help_texts, options, process
 from blockusers.cli.account import open_workplace
 from blockusers.cli.base import Command, Group
-from blockusers.cli.checking import check_entry, find_blocked, in_words, totals_of
+from blockusers.cli.checking import check_entry, in_words, totals_of
 from blockusers.cli.demo import Demo
 from blockusers.cli.input_files import count, reader_of
 from blockusers.cli.job import check_quotes, filter_done, read_users, run_job
@@ -29,7 +29,7 @@ from blockusers.cli.summary import sum_up, to_json
 from blockusers.cli.sync import sync
 from blockusers.client import Client
 from blockusers.sandbox import Rules
-from blockusers.values.outcome import Operation
+from blockusers.values.outcome import Operation, written
 
 app = typer.Typer(
     cls=Group,
@@ -191,7 +191,8 @@ def _check(
         with open_workplace(
             screen, sandbox=sandbox, token_file=token_file, region=region
         ) as workplace:
-            blocked = find_blocked(workplace, reading)
+            names = [entry.value for entry in reading.entries]
+            blocked = {*map(written, workplace.run(lambda client, _: client.find(names)))}
     checks = [check_entry(entry, reader_of(region), blocked) for entry in reading.entries]
     for check in checks:
         process.emit(json.dumps(check) if json_lines else in_words(check))
