@@ -7,7 +7,12 @@ import os
 import signal
 from collections.abc import Callable
 from importlib.metadata import version
+from inspect import signature
+from types import SimpleNamespace
+from typing import Any
 
+import aiohttp
+import aioresponses.core
 import hypothesis
 import pytest
 
@@ -15,6 +20,20 @@ from tests.support import Clock
 
 pytest_plugins = ["pytester"]
 
+
+class _Response(aiohttp.ClientResponse):
+    """Lets aioresponses 0.7.9 build responses of aiohttp 3.14, which wants one argument more.
+
+    https://github.com/pnuckowski/aioresponses/issues/289: delete this when that is released.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if "stream_writer" in signature(aiohttp.ClientResponse).parameters:
+            kwargs.setdefault("stream_writer", SimpleNamespace(output_size=0))
+        super().__init__(*args, **kwargs)
+
+
+aioresponses.core.ClientResponse = _Response
 
 # The same examples in each run, however slow the machine; `nox -s explore` looks for new ones.
 hypothesis.settings.register_profile("same", derandomize=True, database=None, deadline=None)

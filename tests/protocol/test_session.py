@@ -20,6 +20,7 @@ from types import SimpleNamespace
 
 import aiohttp
 import pytest
+from aioresponses import aioresponses
 from yarl import URL
 
 from blockusers import (
@@ -93,8 +94,11 @@ async def test_bytes_on_the_wire(request_: Request, method: str) -> None:
 
 async def test_reply_bytes() -> None:
     """Status, headers and body come back as they are, nothing is interpreted."""
-    async with answered(http(b"\xff<html>", "418 I'm a teapot", Retry_After="3")) as (session, _):
-        reply = await session.send(BLOCK_ONE)
+    with aioresponses() as mocked:
+        url = f"https://graph.facebook.com{PATH}"
+        mocked.post(url, status=418, body=b"\xff<html>", headers={"Retry-After": "3"})
+        async with Session(ACCOUNT) as session:
+            reply = await session.send(BLOCK_ONE)
 
     assert (reply.status, reply.body) == (418, b"\xff<html>")
     assert reply.headers["retry-after"] == "3"
@@ -164,14 +168,11 @@ async def test_token_function_fails(bad: object) -> None:
 
 async def failing(error: Exception) -> TransportError:
     """Return what comes of a request for which aiohttp raises *error*."""
-
-    def request(*_: object, **__: object) -> None:
-        raise error
-
-    borrowed = SimpleNamespace(closed=False, request=request)
-    async with Session(ACCOUNT, session=borrowed) as session:
-        with pytest.raises(TransportError) as caught:
-            await session.send(BLOCK_ONE)
+    with aioresponses() as mocked:
+        mocked.post(f"https://graph.facebook.com{PATH}", exception=error)
+        async with Session(ACCOUNT) as session:
+            with pytest.raises(TransportError) as caught:
+                await session.send(BLOCK_ONE)
     return caught.value
 
 
