@@ -94,5 +94,5 @@ def wait_after(tries: int) -> float:
 
 def _may_take_effect(error: BlockUsersError) -> bool:
     if isinstance(error, ApiError):
-        return not error.refused
+        return not error.not_applied
     return not isinstance(error, TransportError) or error.sent

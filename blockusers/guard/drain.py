@@ -105,12 +105,13 @@ class Drain:
 
     async def _work_off(self, queue: Queue) -> None:
         while not self._closing:
+            began = self.store.clock()
             async with self._page_in_hand:
                 await self._recheck(queue)
                 page = await queue.take(PAGE, self.late)
                 await self._carry_out(queue, page)
             if self.state is State.PAUSED:
-                await self._wait(queue, self.store.clock() + PAUSE)
+                await self._wait(queue, began + PAUSE)
             elif not page:
                 await self._wait_until_due(queue)
 
@@ -142,13 +143,13 @@ class Drain:
             rank = Rank.SINGLE if len(allowed) <= _OF_A_LIST else Rank.BULK
             await queue.rechecked(denied, [self._unblock(each, rank) for each in allowed])
 
-    def _unblock(self, record: Record, rank: Rank) -> Intent:
+    def _unblock(self, known: Record | Intent, rank: Rank) -> Intent:
         return Intent(
-            record.phone_number_id,
-            record.person,
+            known.phone_number_id,
+            known.person,
             Operation.UNBLOCK,
-            record.user,
-            ids=record.ids,
+            known.user,
+            ids=known.ids,
             wrote_at=self.store.clock(),
             rank=rank,
         )
@@ -178,13 +179,13 @@ class Drain:
         blocks = (each for each in page if each.entry and each.operation is Operation.BLOCK)
         asked = [each for each in blocks if each not in late]
         denied = await asyncio.gather(*map(self.denied_by, asked))
-        results += [
-            Result(intent, reason="not denied any more")
-            for intent, entry in zip(asked, denied, strict=True)
-            if entry is None
-        ]
-        if not results:
+        allowed = [each for each, entry in zip(asked, denied, strict=True) if entry is None]
+        if not late and not allowed:
             return page
+        # An earlier request of theirs may have taken effect, or still may.
+        unblocks = [self._unblock(each, Rank.SINGLE) for each in allowed if each.uncertain]
+        await queue.rechecked({}, unblocks)
+        results += [Result(each, reason="not denied any more") for each in allowed]
         await queue.settle(results)
         dropped = {each.intent.person for each in results}
         return [each for each in page if each.person not in dropped]

@@ -49,6 +49,8 @@ class Intent:
     """Given by the store, larger than all before it."""
     tries: int = 0
     """How often it was sent without success."""
+    uncertain: bool = False
+    """Whether an earlier request of it may have taken effect, or still may."""
 
 
 @attrs.frozen

@@ -83,7 +83,7 @@ async def until(true: Callable[[], object | Awaitable[object]]) -> None:
 async def pass_time(clock: Clock, store: Store, seconds: float) -> None:
     """Let time pass, and wake whoever waits for it."""
     clock.now += seconds
-    await store.setting(f"the time is {clock.now}", "")
+    await store.setting(f"the time is {clock.now}", "noted")
 
 
 APP_SECRET = "0123456789abcdef0123456789abcdef"

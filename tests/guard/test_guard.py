@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -295,11 +294,11 @@ async def test_handle_answers_with_a_status(guard: Guard) -> None:
     assert await guard.handle(body, signed(body)) == 200
     for wrong in (None, "", "sha256=", signed(body, "another"), signed(body)[:-1], "sha1=x"):
         assert await guard.handle(body, wrong) == 401
-    for nonsense in (b"", b"[]", b"{", b'{"object": "page"}'):
+    for nonsense in (b"", b"[]", b"{"):
         assert await guard.handle(nonsense, signed(nonsense)) == 400
     large = b" " * (3 * 1024 * 1024 + 1)
     assert await guard.handle(large, signed(large)) == 413
-    assert (await guard.status()).rejected == 10
+    assert (await guard.status()).rejected == 9
 
 
 async def test_the_largest_webhook_is_read(guard: Guard) -> None:

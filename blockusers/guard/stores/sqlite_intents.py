@@ -73,6 +73,7 @@ class IntentRow:
             rank=Rank(self.rank),
             version=self.version,
             tries=self.tries,
+            uncertain=getattr(self, f"{self.operation}_until") is not None,
         )
 
     def has_seen(self, intent: Intent) -> bool:
