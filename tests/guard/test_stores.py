@@ -263,7 +263,12 @@ async def test_what_moves_nothing_leaves_nothing(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("there", "moved", "lasts"),
-    [(None, 2000.0, None), (2000.0, None, None), (2000.0, 3000.0, 3000.0), (3000.0, 2000.0, 3000.0)],
+    [
+        (None, 2000.0, None),
+        (2000.0, None, None),
+        (2000.0, 3000.0, 3000.0),
+        (3000.0, 2000.0, 3000.0),
+    ],
 )
 async def test_a_move_keeps_what_lasts_longer(
     store: Store, there: float | None, moved: float | None, lasts: float | None
