@@ -108,7 +108,7 @@ class DatabaseFile:
         with contextlib.closing(self._connect("immutable=1")) as connection:
             (owner,) = connection.execute("PRAGMA application_id").fetchone()
         if owner != APPLICATION_ID:
-            raise self.unavailable("it is the database of another program; name another file")
+            raise self.unavailable("it is not a database of blockusers; name another file")
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA secure_delete = ON")
@@ -142,6 +142,7 @@ class DatabaseFile:
         with self.explained():
             create_private(self.path)
             connection = self._connect()
+            connection.execute("PRAGMA journal_mode = MEMORY")  # no file beside it
         with contextlib.closing(connection):
             yield self._is_locked_by(connection)
 
