@@ -12,12 +12,6 @@ from tests.support import Clock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    """Time that the test lets pass; it begins at a moment of 2026."""
-    return Clock(1_790_000_000.0)
-
-
-@pytest.fixture
 async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SqliteStore]:
     """An open store."""
     async with SqliteStore(tmp_path / "deny.db", clock=clock) as store:

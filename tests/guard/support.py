@@ -12,8 +12,9 @@ import orjson
 
 from blockusers import Operation, Outcome, Status
 from blockusers.guard.answers import Answer
+from blockusers.guard.entries import Entry
 from blockusers.guard.intents import Intent, Rank
-from blockusers.guard.stores.protocol import Store
+from blockusers.guard.stores.protocol import Filter, Store
 from tests.support import PHONE_NUMBER_ID, Clock
 
 Script = Callable[[Operation, Sequence[str]], Sequence[Answer] | None]
@@ -83,7 +84,8 @@ async def until(true: Callable[[], object | Awaitable[object]]) -> None:
 async def pass_time(clock: Clock, store: Store, seconds: float) -> None:
     """Let time pass, and wake whoever waits for it."""
     clock.now += seconds
-    await store.setting(f"the time is {clock.now}", "noted")
+    await store.add([Entry("nobody", origin=f"at {clock.now}")])
+    await store.remove(Filter(["nobody"]))
 
 
 APP_SECRET = "0123456789abcdef0123456789abcdef"
