@@ -142,15 +142,15 @@ class DatabaseFile:
         with self.explained():
             create_private(self.path)
             connection = self._connect()
-            connection.execute("PRAGMA journal_mode = MEMORY")  # no file beside it
         with contextlib.closing(connection):
             yield self._is_locked_by(connection)
 
     def _is_locked_by(self, connection: sqlite3.Connection) -> bool:
         with self.explained():
             try:
+                connection.execute("PRAGMA journal_mode = MEMORY")  # no file beside it
                 connection.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
+            except sqlite3.Error as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                     raise
                 return False
