@@ -245,8 +245,7 @@ class _Service:
         return await forwarder.send(request.rel_url.raw_query_string, headers, left)
 
     async def _is_denied(self, phone_number_id: str, ids: tuple[str, ...]) -> bool:
-        entry = await self.guard.deny_list.match(*ids, phone_number_id=phone_number_id)
-        return entry is not None and entry.action == "deny"
+        return bool(await self.guard.deny_list.match(*ids, phone_number_id=phone_number_id))
 
     async def health(self, _: web.Request) -> web.Response:
         """Tell a probe how the guard does: 503 when the store is away."""

@@ -45,18 +45,12 @@ class DenyList:
     """Denies some people, in memory; `away` as if its store were."""
 
     denied: set[str] = attrs.field(factory=set)
-    allowed: set[str] = attrs.field(factory=set)
     away: bool = False
 
     async def match(self, *ids: str, phone_number_id: str) -> Entry | None:
         if self.away:
             raise StoreUnavailable("the store is away")
-        for user in ids:
-            if user in self.allowed:
-                return Entry(user, action="allow")
-            if user in self.denied:
-                return Entry(user, scope=phone_number_id)
-        return None
+        return next((Entry(user) for user in ids if user in self.denied), None)
 
 
 @attrs.define
@@ -622,9 +616,8 @@ async def test_messages_of_denied_people_can_be_dropped(
 async def test_a_webhook_of_others_is_not_touched(
     guard: Guard, bot: Bot, session: aiohttp.ClientSession
 ) -> None:
-    """If nobody in it is denied the bot gets it byte for byte; who is allowed is not denied."""
+    """If nobody in it is denied the bot gets it byte for byte."""
     guard.deny_list.denied = {ANN}
-    guard.deny_list.allowed = {BEN}
     raw = b"  " + body(BEN, "4915112345678")
     async with serving(guard, forward=bot.url, drop_denied=True) as url:
         assert (await post(session, url, raw))[0] == 200
