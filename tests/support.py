@@ -15,7 +15,7 @@ import orjson
 
 from blockusers import AdaptivePace, FixedPace, Operation, RetryPolicy, Status
 from blockusers.values.columns import Verdict, Verdicts
-from blockusers.values.users import Identifiers
+from blockusers.values.users import Identifiers, read
 
 TOKEN = "EAAGtoken0123456789abcdefghijklmnopqrstuvwxyz"
 PHONE_NUMBER_ID = "106540352242922"
@@ -54,6 +54,12 @@ class Clock:
                 await asyncio.sleep(0)
             if self.calls:
                 self.advance(min(when for when, _ in self.calls) - self.now)
+
+
+def identifiers(*users: str) -> Identifiers:
+    """Return users as a request is built of them."""
+    found = [read(user) for user in users]
+    return Identifiers([user.key for user in found], [user.wire for user in found])
 
 
 def quick(clock: Clock | None = None, **settings: float | None) -> RetryPolicy:
