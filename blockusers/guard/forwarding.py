@@ -126,6 +126,9 @@ def end_to_end(headers: CIMultiDict[str] | CIMultiDictProxy[str]) -> CIMultiDict
     """Return the headers that are passed on, without those that belong to one connection."""
     named = ",".join(headers.getall("Connection", [])).lower().split(",")
     dropped = _HOP_BY_HOP | _MADE_ANEW | {name.strip() for name in named}
+    # What is no UTF-8 can be read, but not written by every version of aiohttp.
     return CIMultiDict(
-        (name, value) for name, value in headers.items() if name.lower() not in dropped
+        (name, value.encode(errors="ignore").decode())
+        for name, value in headers.items()
+        if name.lower() not in dropped
     )

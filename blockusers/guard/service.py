@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from sys import getsizeof
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import attrs
@@ -110,7 +111,7 @@ def make_app(
         raise ValueError(f"{name}: is about what is forwarded, so it needs `forward`")
     check_number("read_timeout", read_timeout)
     check_number("forward_timeout", forward_timeout)
-    check_number("memory", memory, whole=True, least=LARGEST)
+    check_number("memory", memory, whole=True, least=2 * LARGEST)
     forwarder = None if forward is None else Forwarder(forward, timeout=forward_timeout)
     service = _Service(
         guard, webhook, _Bodies(memory, read_timeout), forwarder, drop_denied, on_store_error
@@ -142,6 +143,28 @@ def make_runner(app: web.Application, *, shutdown_timeout: float = 10.0) -> web.
 
 
 @attrs.define
+class _Body:
+    """A body as it arrives. To grow one piece of memory would leave holes in the heap."""
+
+    chunks: list[bytes] = attrs.field(factory=list[bytes])
+    size: int = 0
+    memory: int = 0
+
+    def add(self, chunk: bytes) -> int:
+        """Add bytes; return the memory that they take."""
+        self.chunks.append(chunk)
+        self.size += len(chunk)
+        self.memory += (taken := getsizeof(chunk))
+        return taken
+
+    def whole(self) -> bytes:
+        """Return the bytes, which are not kept here any more."""
+        whole = b"".join(self.chunks)
+        self.chunks.clear()
+        return whole
+
+
+@attrs.define
 class _Bodies:
     """Reads the bodies of requests, and refuses to hold too much of them."""
 
@@ -159,20 +182,20 @@ class _Bodies:
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise web.HTTPUnsupportedMediaType(text="compressed bodies are not taken")
         _check_size(request.content_length or 0)
-        raw = bytearray()
+        body = _Body()
         try:
-            await self._read(request, raw)
-            yield bytes(raw)
+            await self._read(request, body)
+            yield body.whole()
         finally:
-            self.held -= len(raw)
+            self.held -= body.memory
+            body.chunks.clear()  # an error that is the answer keeps them until it is sent
 
-    async def _read(self, request: web.Request, raw: bytearray) -> None:
+    async def _read(self, request: web.Request, body: _Body) -> None:
         try:
             async with asyncio.timeout(self.timeout):
                 async for chunk in request.content.iter_any():
-                    raw += chunk
-                    self.held += len(chunk)
-                    _check_size(len(raw))
+                    self.held += body.add(chunk)
+                    _check_size(body.size)
                     # Not to wait for room: those who fill it slowly would keep all others waiting.
                     if self.held > self.memory:
                         raise web.HTTPServiceUnavailable(headers=_RETRY_AFTER)
@@ -245,8 +268,7 @@ class _Service:
         return await forwarder.send(request.rel_url.raw_query_string, headers, left)
 
     async def _is_denied(self, phone_number_id: str, ids: tuple[str, ...]) -> bool:
-        entry = await self.guard.deny_list.match(*ids, phone_number_id=phone_number_id)
-        return entry is not None and entry.action == "deny"
+        return bool(await self.guard.deny_list.match(*ids, phone_number_id=phone_number_id))
 
     async def health(self, _: web.Request) -> web.Response:
         """Tell a probe how the guard does: 503 when the store is away."""

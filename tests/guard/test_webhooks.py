@@ -20,6 +20,7 @@ from blockusers.guard.webhooks import (
     Webhook,
     WebhookRejected,
 )
+from blockusers.sandbox import Rules, Sandbox
 
 SECRET = "3f5c8a1e9b7d4f60a2c4e6f8b0d2a4c6"
 OLD_SECRET = "00112233445566778899aabbccddeeff"
@@ -540,6 +541,27 @@ def test_a_changed_bsuid_is_told(fields: dict[str, Any], system: dict[str, Any])
 def test_a_system_message_that_changes_no_id_is_skipped(system: Any) -> None:
     """It is neither a sighting, for nobody wrote, nor a change."""
     assert skipped(body(change(message(type="system", system=system)))) == 0
+
+
+def test_what_the_sandbox_posts_is_read() -> None:
+    """The sandbox, which is written by itself, signs and words webhooks as they are read here."""
+    with Sandbox(Rules(phone_number_ids=(NUMBER_ID,)), app_secret=SECRET) as sandbox:
+        sandbox.post_webhooks_to("http://127.0.0.1:9/nobody-listens")
+        sandbox.message_from(ANN)
+        sandbox.identity_changed(ANN, "22195555358", previous_user_id="US.1", user_id="US.2")
+        posted = sandbox.webhooks
+    hook = Webhook(SECRET, TOKEN)
+    for one in posted:
+        assert hook.verify(one.body, signed(one.body)) is None
+    seen, *moves = [told for one in posted for told in hook.read(one.body)]
+
+    assert isinstance(seen, Sighting)
+    assert (seen.phone_number_id, seen.ids[0]) == (NUMBER_ID, ANN)
+    assert [(one.old, one.new) for one in moves if isinstance(one, IdentityChanged)] == [
+        (ANN, "22195555358"),
+        ("US.1", "US.2"),
+    ]
+    assert hook.skipped == 0
 
 
 # --------------------------------------------------------------------------- strange shapes
