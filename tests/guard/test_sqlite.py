@@ -71,7 +71,7 @@ async def test_leaves_no_wal(path: Path) -> None:
     async with SqliteStore(path) as store, SqliteStore(path):
         await store.add([Entry(ANN)])
     assert [file.name for file in path.parent.iterdir()] == ["deny.db"]
-    assert path.stat().st_size
+    assert size(path)
 
 
 async def test_is_shown_by_its_path(path: Path) -> None:
@@ -88,6 +88,17 @@ async def test_the_same_file_by_another_name(path: Path) -> None:
         assert await same.count(ALL) == 1
         async with same.queue(HERE):
             assert path.with_name(f"deny.db.{HERE}.lock").exists()
+
+
+def size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def spoil(path: Path) -> None:
+    """Write over all but the first page."""
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size(path) - 4096))
 
 
 def foreign(path: Path) -> None:
@@ -135,14 +146,14 @@ async def test_there_is_no_such_folder(tmp_path: Path) -> None:
 
 async def test_a_folder_that_is_a_file(path: Path) -> None:
     """What the operating system says is passed on."""
-    path.touch()
+    await asyncio.to_thread(path.touch)
     await fails_to_open(path / "deny.db", "not a directory")
 
 
 async def test_it_may_not_be_read(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without permission the message asks for it. (Root may do everything, so this is SQLite's.)"""
+    """Without permission the message asks for it; root may do everything, so SQLite says so."""
 
     def denied(*_: object, **__: object) -> None:
         error = sqlite3.OperationalError("unable to open database file")
@@ -155,7 +166,7 @@ async def test_it_may_not_be_read(
 
 async def test_an_empty_file_is_new(path: Path) -> None:
     """A file that was made by hand, or whose creation was cut short, is used."""
-    path.touch()
+    await asyncio.to_thread(path.touch)
     async with SqliteStore(path) as store:
         assert await store.count(ALL) == 0
 
@@ -225,13 +236,12 @@ async def test_a_damaged_file(path: Path) -> None:
     """What cannot be read is unavailable, with what to do."""
     async with SqliteStore(path) as store:
         await store.add([Entry(f"49{i:09}") for i in range(5000)])
-    with path.open("r+b") as file:
-        file.seek(4096)
-        file.write(b"\xff" * (path.stat().st_size - 4096))
+    spoil(path)
 
     async with SqliteStore(path) as store:
-        with pytest.raises(StoreUnavailable, match="it is damaged; restore it from a backup"):
-            await store.find([ANN])
+        for call in (store.find([ANN]), store.add([Entry(ANN)])):
+            with pytest.raises(StoreUnavailable, match="it is damaged; restore it from a backup"):
+                await call
 
 
 async def test_an_unknown_lock_error(store: SqliteStore, path: Path) -> None:

@@ -56,7 +56,7 @@ class IntentRow:
     seen_at: float | None = None
     """Of the newest settled block: its `wrote_at`."""
     seen: str = "[]"
-    """Of the newest settled block: its `messages`."""
+    """Of the newest settled blocks: their `messages`."""
 
     def intent(self) -> Intent:
         """Return it as those see it who carry it out."""
@@ -143,8 +143,6 @@ class IntentRow:
     def close(self, now: float) -> None:
         """Note that nothing is wanted any more; forget what names the user."""
         if self.operation == "block":
-            if self.seen_at != self.wrote_at:
-                self.seen = "[]"
             self.seen_at, self.seen = self.wrote_at, _union(self.seen, self.messages)
         self.state, self.settled_at = SETTLED, compact(now)
         self.user, self.ids, self.messages = "", "[]", "[]"
