@@ -217,7 +217,7 @@ class Store(Protocol):
         """Delete what is needed no more since this moment.
 
         That is the intents that were settled, notes of messages, and the aliases of users who have
-        no entry.  What was deleted is then in no file any more.
+        no entry.  What was deleted is in no file any more a day later.
         """
         ...
 
