@@ -21,7 +21,7 @@ from blockusers.guard.stores.protocol import Queue
 from tests.guard.support import block, pass_time
 from tests.support import PHONE_NUMBER_ID, Clock
 
-PEOPLE = ("16505550001", "16505550002", "16505550003")
+PEOPLE = ("16505550001", "16505550002")
 LATE = 30.0
 BLOCK = Operation.BLOCK
 Step = tuple[str, str | float]
@@ -50,6 +50,11 @@ class Server:
             self.blocked.update(users)
         else:
             self.blocked.difference_update(users)
+
+    def take_effect(self) -> None:
+        """Let the request that is held take effect, before it is answered."""
+        if self.request is not None:
+            self.apply(*self.request)
 
     def end(self, how: str) -> None:
         """Let the request that is held take effect, fail, or get lost in one of three ways."""
@@ -174,15 +179,16 @@ def _chances() -> list[Step]:
     for person in PEOPLE:
         steps += [("write", person)] * 4
         steps += [(what, person) for what in ("deny", "allow", "unblock by hand")] * 2
-    steps += [("end", "done")] * 8
+    steps += [("end", "done")] * 6
+    steps += [("take effect", "")] * 2
     lost = ("lost", "lost after the effect", "lost before a late effect")
     steps += [("end", how) for how in ("transient", *lost)] * 2
-    steps += [("crash", how) for how in ("applied", "late", "never")]
+    steps += [("crash", how) for how in ("applied", "late", "late", "never")]
     steps += [("pass", seconds) for seconds in (1.0, 10.0, LATE, 3600.0)]
     return steps
 
 
-@settings(max_examples=max(40, settings.get_current_profile_name() == "explore" and 3000))
+@settings(max_examples=max(60, settings.get_current_profile_name() == "explore" and 3000))
 @given(st.lists(st.sampled_from(_chances()), min_size=10, max_size=40))
 def test_histories(steps: list[Step]) -> None:
     """In the end all denied people who wrote are blocked, and nobody whom nothing denies."""
@@ -227,6 +233,8 @@ async def _step(world: World, model: Model, what: str, how: str | float) -> None
         case "unblock by hand", str(user) if user in server.blocked and await _is_quiet(world):
             server.blocked.discard(user)
             model.unblock_by_hand(user)
+        case "take effect", _:
+            server.take_effect()
         case "end", str(kind):
             server.end(kind)
         case "crash", str(kind):
