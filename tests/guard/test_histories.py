@@ -120,6 +120,7 @@ class WatchedQueue:
         self.world.idle.set()
         await self.world.change.wait()
         self.world.change.clear()
+        self.world.idle.clear()
 
 
 @attrs.define
@@ -147,13 +148,9 @@ class World:
 
     async def calm(self) -> None:
         """Wait until the drain waits for the server, or has nothing to do."""
-        while self.task is not None and self.server.request is None:
-            self.idle.clear()
-            self.change.set()
-            while not self.idle.is_set() and self.server.request is None:
-                await asyncio.sleep(0)
-            if self.idle.is_set():
-                return
+        self.change.set()
+        while self.server.request is None and (self.change.is_set() or not self.idle.is_set()):
+            await asyncio.sleep(0)
 
     def start(self) -> None:
         drain = Drain(PHONE_NUMBER_ID, self, self.server, self.denied_by, LATE)  # type: ignore[arg-type]
@@ -167,6 +164,7 @@ class World:
             with suppress(asyncio.CancelledError):
                 await self.task
             self.task = self.server.request = None
+            self.idle.clear()
         if request is not None and how == "applied":
             self.server.apply(*request)
         if request is not None and how == "late":
