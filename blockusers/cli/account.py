@@ -1,50 +1,122 @@
-"""Opens the account of a command: from the environment, or a sandbox with `--sandbox`."""
+"""Opens what a command works with: the account, from the environment or a sandbox; the journal."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from blockusers.cli.process import UsageError, reason_of
-from blockusers.cli.screen import Screen
+import attrs
+
+from blockusers.cli import process
+from blockusers.cli.journal import Journal, open_journal
+from blockusers.cli.process import Interrupted, UsageError, reason_of
+from blockusers.cli.screen import Meter, Screen
+from blockusers.client import Client
+from blockusers.lists.sync import SyncIncomplete
 from blockusers.sandbox import Rules, Sandbox
 from blockusers.values.account import Account
+from blockusers.values.errors import ClientClosed
+from blockusers.values.outcome import Operation, Outcome
+from blockusers.values.report import Incomplete
+from blockusers.values.users import Reader
 
-_TOKEN: Final = "WHATSAPP_ACCESS_TOKEN"  # noqa: S105  # the name of a variable
+T = TypeVar("T")
+
 _LONGEST_TOKEN: Final = 65_536
 
-NO_TOKEN_HERE: Final = (
-    "a token on the command line ends up in the shell's history and in the process list;"
-    f" put it into the environment variable {_TOKEN}, or into a file for --token-file"
-)
+
+@attrs.frozen
+class Workplace:
+    """What a command works with."""
+
+    account: Account
+    screen: Screen
+    region: str | None
+    """The country whose national numbers are read, too."""
+    journal: Journal | None
+    """The file of `--output`."""
+
+    def run(self, job: Callable[[Client, Meter], Coroutine[Any, Any, T]], users: int = 0) -> T:
+        """Run *job*, on so many users, with a client and what shows how far it is.
+
+        An interruption closes the client, so that the job ends with its report.
+
+        Raises:
+            Incomplete, SyncIncomplete: It ended early; the error in it can be an `Interrupted`.
+            Interrupted: Nothing was done.
+        """
+
+        async def work() -> T:
+            async with Client(
+                self.account, region=self.region, observers=[meter.observe], drain_timeout=0.0
+            ) as client:
+                meter.watch(client.pace)
+                running = asyncio.ensure_future(job(client, meter))
+                try:
+                    return await asyncio.shield(running)
+                except asyncio.CancelledError:
+                    await client.close()
+                    return await running
+
+        try:
+            with self.screen.meter(users) as meter:
+                return process.run(work())
+        except ClientClosed:
+            raise Interrupted("interrupted") from None
+        except (Incomplete, SyncIncomplete) as early:
+            if isinstance(early.error, ClientClosed):
+                process.ignore_signals()
+                early.error = Interrupted("interrupted")
+            raise
+
+    def keep(
+        self,
+        meter: Meter,
+        operation: Operation,
+        outcomes: Sequence[Outcome],
+        reader: Reader | None = None,
+    ) -> None:
+        """Keep *outcomes*: first in the file, so that what *meter* shows is certain.
+
+        For the file *reader* reads the inputs, if they are not written as in the region.
+        """
+        if self.journal is not None:
+            self.journal.write(operation, outcomes, reader)
+        meter.add(outcomes)
 
 
 @contextlib.contextmanager
-def open_account(screen: Screen, *, sandbox: bool, token_file: Path | None) -> Iterator[Account]:
-    """Open the account to work on.
-
-    Args:
-        screen: Shows warnings.
-        sandbox: Start a sandbox for the time of the block; it needs no credentials.
-        token_file: Holds the token, instead of the environment.
+def open_workplace(
+    screen: Screen,
+    *,
+    sandbox: bool,
+    token_file: Path | None,
+    region: str | None = None,
+    output: Path | None = None,
+) -> Iterator[Workplace]:
+    """Open the account to work on, or a sandbox, and the journal.
 
     Raises:
-        UsageError: Credentials are missing or wrong.
+        UsageError: Credentials are missing or wrong, or the journal cannot be written.
     """
-    if not sandbox:
-        yield _from_environment(screen, token_file)
-        return
-    with Sandbox(Rules(window=None)) as server:
-        screen.say("using a sandbox: nobody is reached", "dim")
-        yield Account(**server.credentials)
-
-
-def blocklist_of(account: Account, *, sandbox: bool) -> str:
-    """Return a stable name of the blocklist; each sandbox of a command has a port of its own."""
-    return "sandbox" if sandbox else account.blocklist_key
+    with contextlib.ExitStack() as stack:
+        if sandbox:
+            account = Account(**stack.enter_context(Sandbox(Rules(window=None))).credentials)
+            screen.say("using a sandbox: nobody is reached", "dim")
+        else:
+            account = _from_environment(screen, token_file)
+        journal = None
+        if output is not None:
+            # Each sandbox has a port of its own; to a journal they are one blocklist.
+            blocklist = "sandbox" if sandbox else account.blocklist_key
+            journal = stack.enter_context(open_journal(output, blocklist, region))
+            for note in journal.notes:
+                screen.say(note, "yellow")
+        yield Workplace(account, screen, region, journal)
 
 
 def _from_environment(screen: Screen, token_file: Path | None) -> Account:

@@ -6,21 +6,17 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from typing import Any
 
+from blockusers.cli.account import Workplace
 from blockusers.cli.input_files import Entry, Reading, count, unusable
 from blockusers.cli.process import printable
-from blockusers.cli.screen import Meter
-from blockusers.client import Client
-from blockusers.values.account import Account
 from blockusers.values.outcome import written
 from blockusers.values.users import Reader
 
 
-async def find_blocked(
-    account: Account, names: list[Any], region: str | None, meter: Meter
-) -> Container[str]:
-    """Return those of *names* that are blocked."""
-    async with Client(account, region=region, observers=[meter.observe]) as client:
-        return {written(name) for name in await client.find(names)}
+def find_blocked(workplace: Workplace, reading: Reading) -> Container[str]:
+    """Return those of the users in *reading* that are blocked, as they are written there."""
+    names = [entry.value for entry in reading.entries]
+    return {*map(written, workplace.run(lambda client, _: client.find(names)))}
 
 
 def check_entry(entry: Entry, reader: Reader, blocked: Container[str] | None) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable
 from math import ceil
 from pathlib import Path
 from textwrap import shorten
@@ -46,42 +45,46 @@ class Demo:
 
     async def run(self) -> bool:
         """Run the demo; return whether all checks were right."""
+        lines = len(self.sample.inputs)
         self._title("A sandbox on this computer plays WhatsApp's server; nobody is reached.")
-        self._title(
-            f"The list: {len(self.sample.inputs):,} lines with repeats, mistakes and BSUIDs"
-        )
+        self._title(f"The list: {lines:,} lines with repeats, mistakes and BSUIDs")
         self._say("BSUID: business-scoped user ID (US.1349…), for users who hide their number.")
         async with Sandbox(_RULES) as sandbox:
             account = Account(**sandbox.credentials)
             async with Client(account, chunk_size=_CHUNK, retry=_SHORT_WAITS) as client:
-                report = await self._block(client)
+                self._title("await client.block(lines)")
+                with self.screen.meter(self.sample.distinct) as meter:
+                    meter.watch(client.pace)
+                    report = await client.block(self.sample.inputs, on_settled=meter.add)
+                self._explain(report)
                 self._check_report(report, sandbox)
+
                 self._title("await client.snapshot()")
                 blocked = await client.snapshot()
-                same = _ids(blocked) == _ids(report.succeeded)
+                same = sorted(map(_id, blocked)) == sorted(map(_id, report.succeeded))
                 self._check(f"listed {len(blocked):,} users, each of them once", holds=same)
-                await self._unblock(client, blocked, sandbox)
+
+                self._title("await client.unblock(snapshot)")
+                with self.screen.meter(len(blocked)) as meter:
+                    meter.watch(client.pace)
+                    report = await client.unblock(blocked, on_settled=meter.add)
+                done = f"unblocked {len(report.succeeded):,} users; the blocklist is empty again"
+                self._check(done, holds=not sandbox.blocklist())
         self.screen.tell(_NEXT.format(_program()))
         return self.correct
 
-    async def _block(self, client: Client) -> Report:
-        self._title("await client.block(lines)")
-        with self.screen.meter(self.sample.distinct) as meter:
-            meter.watch(client.pace)
-            report = await client.block(self.sample.inputs, on_settled=meter.add)
+    def _explain(self, report: Report) -> None:
         done = f"{len(report.succeeded):,} of {len(report):,} users"
         self._say(f"blocked {done} in {report.elapsed:.1f} s; report.failed has the others:")
+        rejected = 0
         for code, outcomes in report.faults_by_code.items():
             if isinstance(code, int):
                 self._say(f"{code} x {len(outcomes)}: {CODES[code].meaning}")
-        self._say(f"input x {_rejected(report)}: rejected and not sent: {', '.join(MISTAKES)}")
-        self._explain_requests(report)
-        return report
-
-    def _explain_requests(self, report: Report) -> None:
-        first = ceil((len(report) - _rejected(report)) / _CHUNK)
-        again = report.requests - report.rate_limited - first
-        transient, refused = len(self.sample.transient), report.rate_limited
+            else:
+                rejected += len(outcomes)
+        self._say(f"input x {rejected}: rejected and not sent: {', '.join(MISTAKES)}")
+        first, refused = ceil((len(report) - rejected) / _CHUNK), report.rate_limited
+        again, transient = report.requests - refused - first, len(self.sample.transient)
         self._say(
             f"{report.requests} requests: {first} with {_CHUNK} users each, {again} more for"
             f" {transient} users that failed with"
@@ -90,7 +93,7 @@ class Demo:
         self._say(f"139103 (a transient error), {limited}; all sent again.")
 
     def _check_report(self, report: Report, sandbox: Sandbox) -> None:
-        lines, done = len(self.sample.inputs), _ids(report.succeeded)
+        lines, done = len(self.sample.inputs), sorted(map(_id, report.succeeded))
         self._check(
             f"{lines:,} lines = {report.repeats:,} repeats + {len(report):,} users",
             holds=(lines - report.repeats) == len(report) == self.sample.distinct,
@@ -98,18 +101,6 @@ class Demo:
         self._check(
             f"the sandbox has the same {len(done):,} users on its blocklist",
             holds=done == sorted(sandbox.blocklist()) and self.sample.transient <= {*done},
-        )
-
-    async def _unblock(
-        self, client: Client, blocked: tuple[BlockedUser, ...], sandbox: Sandbox
-    ) -> None:
-        self._title("await client.unblock(snapshot)")
-        with self.screen.meter(len(blocked)) as meter:
-            meter.watch(client.pace)
-            report = await client.unblock(blocked, on_settled=meter.add)
-        self._check(
-            f"unblocked {len(report.succeeded):,} users; the blocklist is empty again",
-            holds=not sandbox.blocklist(),
         )
 
     def _title(self, text: str) -> None:
@@ -123,12 +114,8 @@ class Demo:
         self._say(f"{'✓' if holds else '✗'} {text}", "green" if holds else "bold red")
 
 
-def _ids(users: Iterable[BlockedUser | Outcome]) -> list[str]:
-    return sorted(user.wa_id or user.user_id or "" for user in users)
-
-
-def _rejected(report: Report) -> int:
-    return sum(outcome.fault is not None and outcome.fault.code is None for outcome in report)
+def _id(user: BlockedUser | Outcome) -> str:
+    return user.wa_id or user.user_id or ""
 
 
 def _program() -> str:

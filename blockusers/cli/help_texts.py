@@ -79,3 +79,8 @@ See what it does: block a real-looking list on a sandbox, list it, unblock it.
 \b
 [cyan]blockusers demo[/]
 [cyan]blockusers demo --users 20000 --seed 7[/]"""
+
+NOT_AS_ARGUMENT: Final = (
+    "a token on the command line ends up in the shell's history and in the process list; put it"
+    " into the environment variable WHATSAPP_ACCESS_TOKEN, or into a file for --token-file"
+)

@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple, TypeAlias
 
 import attrs
 import orjson
@@ -50,8 +50,8 @@ class Reading:
     entries: list[Entry] = attrs.field(factory=list[Entry])
     complaints: list[str] = attrs.field(factory=list[str])
     """The lines that cannot be read, as `FILE, line N: why`."""
-    headers: list[str] = attrs.field(factory=list[str])
-    """The lines that are skipped because they look like headers."""
+    notes: list[str] = attrs.field(factory=list[str])
+    """Which lines were taken for headers, and which files name nobody."""
     empty: int = 0
     """Cells without anything in them."""
 
@@ -70,7 +70,7 @@ class Reading:
         """Add the content of another file."""
         self.entries += other.entries
         self.complaints += other.complaints
-        self.headers += other.headers
+        self.notes += other.notes
         self.empty += other.empty
 
 
@@ -91,23 +91,20 @@ def unusable(reading: Reading) -> list[str]:
     return [*parts, f"{count(unread, 'line')} could not be read"] if unread else parts
 
 
-@attrs.frozen
-class _Text:
-    """The lines of a file; comments are empty lines, so that the numbers stay right."""
+class _Bad(str):
+    """Why a line cannot be read."""
 
-    name: str
-    lines: Sequence[str]
+    __slots__ = ()
 
-    @property
-    def first(self) -> str:
-        """The first line that is not empty."""
-        return next(filter(None, map(str.strip, self.lines)), "")
 
-    def numbered(self) -> Iterator[tuple[str, str]]:
-        """Yield where each line is, and its text; empty lines are skipped."""
-        for number, line in enumerate(self.lines, 1):
-            if text := line.strip():
-                yield f"{self.name}, line {number}", text
+class _Header(str):
+    """What looks like the name of a column."""
+
+    __slots__ = ()
+
+
+Values: TypeAlias = Iterator[tuple[int, Any]]
+"""What is in each line that is not empty, with its number: a value, a `_Bad` or a `_Header`."""
 
 
 def read_file(path: Path, column: str | None = None) -> Reading:
@@ -122,13 +119,27 @@ def read_file(path: Path, column: str | None = None) -> Reading:
         UsageError: It cannot be read, is not text, or does not have that column.
     """
     name = "stdin" if str(path) == "-" else str(path)
-    lines = _decode(name, _load(path)).replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    text = _Text(name, ["" if line.lstrip().startswith("#") else line for line in lines])
-    if _is_json(path, text.first):
-        return _read_json(text, column)
-    if _is_table(path, text.first) or column is not None:
-        return _read_table(text, column)
-    return _read_lines(text)
+    text = _decode(name, _load(path)).replace("\r\n", "\n").replace("\r", "\n")
+    lines = ["" if line.lstrip().startswith("#") else line for line in text.split("\n")]
+    first = next(filter(None, map(str.strip, lines)), "")
+    if _is_json(path, first):
+        values = _read_json(name, lines, first, column)
+    elif _is_table(path, first) or column is not None:
+        values = _read_table(name, lines, first, column)
+    else:
+        values = _read_lines(lines)
+    reading = Reading()
+    for number, value in values:
+        where = f"{name}, line {number}"
+        if isinstance(value, _Bad):
+            reading.complaints.append(f"{where}: {value}")
+        elif isinstance(value, _Header):
+            reading.notes.append(f"{where}: taken for a header: {mask_all(value)}")
+        else:
+            reading.add(value, where)
+    if not (reading.entries or reading.complaints):
+        reading.notes.append(f"{name}: no users in it")
+    return reading
 
 
 # From bytes to text.
@@ -193,82 +204,67 @@ def _is_table(path: Path, first: str) -> bool:
     return path.suffix.lower() in _TABLE_ENDINGS or any(mark in first for mark in _DELIMITERS)
 
 
-# Lines.
+# Lines, JSON Lines, tables.
 
 
-def _read_lines(text: _Text) -> Reading:
-    reading = Reading()
-    lines = list(text.numbered())
-    for number, (where, line) in enumerate(lines):
-        if number == 0 and len(lines) > 1 and _is_name(line):
-            reading.headers.append(f"{where}: taken for a header: {mask_all(line)}")
-        else:
-            reading.add(line, where)
-    return reading
+def _numbered(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    return ((number, line.strip()) for number, line in enumerate(lines, 1) if line.strip())
 
 
-# JSON Lines.
+def _read_lines(lines: Sequence[str]) -> Values:
+    found = list(_numbered(lines))
+    for index, (number, line) in enumerate(found):
+        is_header = index == 0 and len(found) > 1 and _is_name(line)
+        yield number, _Header(line) if is_header else line
 
 
-def _read_json(text: _Text, column: str | None) -> Reading:
-    if text.first.startswith("["):
+def _read_json(name: str, lines: Sequence[str], first: str, column: str | None) -> Values:
+    if first.startswith("["):
         raise UsageError(
-            f"{text.name}: a JSON array; write one value per line, such as with jq -c '.[]'"
+            f"{name}: a JSON array; write one value per line, such as with jq -c '.[]'"
         )
-    reading, others = Reading(), list[dict[str, Any]]()
-    for where, line in text.numbered():
+    found, others = False, list[dict[str, Any]]()
+    for number, line in _numbered(lines):
         try:
             value = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            reading.complaints.append(f"{where}: broken JSON: {error.msg}")
-            continue
-        if isinstance(value, dict):
-            if column not in value:
-                others.append(value)
-                reading.complaints.append(f"{where}: there is no key {column!r} in it")
-                continue
+            value = _Bad(f"broken JSON: {error.msg}")
+        if isinstance(value, dict) and column not in value:
+            others.append(value)
+            value = _Bad(f"there is no key {column!r} in it")
+        elif isinstance(value, dict):
             value = value[column]
         if value is None:
-            reading.complaints.append(f"{where}: {column or 'the user'} is null")
-        else:
-            reading.add(value, where)
-    if others and (column is None or not reading.entries):
-        raise _no_column(text.name, column, list(others[0]))
-    return reading
+            value = _Bad(f"{column or 'the user'} is null")
+        found = found or not isinstance(value, _Bad)
+        yield number, value
+    if others and (column is None or not found):
+        raise _no_column(name, column, list(others[0]))
 
 
-# Tables.
-
-
-def _read_table(text: _Text, column: str | None) -> Reading:
-    reading = Reading()
-    lines, delimiter = text.lines, max(_DELIMITERS, key=text.first.count)
-    if told := re.fullmatch("sep=(.)", text.first):  # Excel's own first line
-        lines = ["" if line.strip() == text.first else line for line in lines]
+def _read_table(name: str, lines: Sequence[str], first: str, column: str | None) -> Values:
+    delimiter = max(_DELIMITERS, key=first.count)
+    if told := re.fullmatch("sep=(.)", first):  # Excel's own first line
+        lines = ["" if line.strip() == first else line for line in lines]
         delimiter = told[1]
-    elif delimiter not in text.first:
+    elif delimiter not in first:
         delimiter = _ONE_COLUMN
     at: int | None = None
     for number, row in _rows(lines, delimiter):
-        where = f"{text.name}, line {number}"
-        if isinstance(row, csv.Error):
-            reading.complaints.append(f"{where}: {row}; is a quote not closed?")
+        if isinstance(row, _Bad):
+            yield number, row
         elif at is None:
-            at = _find_column(text.name, row, column)
+            at = _find_column(name, row, column)
             if column is None or not _matches(row[at], column):
-                if _is_name(row[at]):
-                    reading.headers.append(f"{where}: taken for a header: {mask_all(row[at])}")
-                else:
-                    reading.add(row[at], where)
+                yield number, _Header(row[at]) if _is_name(row[at]) else row[at]
         elif at < len(row):
-            reading.add(row[at], where)
+            yield number, row[at]
         else:
-            reading.complaints.append(f"{where}: has no column {at + 1}, only {len(row)}")
-    return reading
+            yield number, _Bad(f"has no column {at + 1}, only {len(row)}")
 
 
-def _rows(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
-    """Yield the line number of each row that is not empty, and the row or its error."""
+def _rows(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str] | _Bad]]:
+    """Yield the line number of each row that is not empty, and the row or why it is none."""
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     while True:
         number = reader.line_num + 1
@@ -277,7 +273,7 @@ def _rows(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]
         except StopIteration:
             return
         except csv.Error as error:
-            yield number, error
+            yield number, _Bad(f"{error}; is a quote not closed?")
         else:
             if row:
                 yield number, row

@@ -3,76 +3,72 @@
 from __future__ import annotations
 
 import re
-import time
-from collections import Counter
-from collections.abc import Container, Sequence
+import sys
+from collections.abc import Container, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
 from blockusers.cli import process
+from blockusers.cli.account import Workplace
 from blockusers.cli.input_files import Entry, Reading, read_file
-from blockusers.cli.journal import Journal
-from blockusers.cli.process import Interrupted, UsageError
-from blockusers.cli.screen import Meter
+from blockusers.cli.process import UsageError
+from blockusers.cli.screen import Meter, Screen
 from blockusers.client import Client
-from blockusers.values.account import Account
 from blockusers.values.masking import mask
-from blockusers.values.outcome import Operation, Outcome, Status, User, named_by, written
+from blockusers.values.outcome import Operation, Status, written
 from blockusers.values.report import Incomplete, Report
 from blockusers.values.users import Reader
+
+T = TypeVar("T")
 
 # Without quotes the shell makes several arguments of one number, and the last may be a stranger's.
 _PART_OF_A_NUMBER: Final = re.compile(r"\+?[().\-/]*([0-9][().\-/]*){1,6}")
 
 
-@attrs.frozen
-class Sources:
-    """Where a command gets its users from.
+def check_quotes(users: Sequence[str]) -> None:
+    """Reject what looks like one number in several arguments.
 
     Raises:
-        UsageError: There are none, or a column is named without a file.
+        UsageError: It does.
     """
+    parts = [user for user in users if _PART_OF_A_NUMBER.fullmatch(user)]
+    if parts and len(users) > 1:
+        raise UsageError(
+            f"{' and '.join(parts[:2])} cannot be a whole number; a number with blanks needs"
+            ' quotes: "+49 151 2345678"'
+        )
 
-    users: Sequence[str]
-    files: Sequence[Path]
-    column: str | None
 
-    def __attrs_post_init__(self) -> None:
-        """Check the combination."""
-        if not self.files and not self.users:
-            raise UsageError("name the users, or a file that lists them with --file")
-        if not self.files and self.column is not None:
-            raise UsageError("--column belongs to --file")
+def read_users(
+    screen: Screen,
+    users: Sequence[str] | None,
+    files: Sequence[Path] | None,
+    column: str | None,
+) -> Reading:
+    """Collect the users that the arguments of a command name.
 
-    def check_quotes(self) -> None:
-        """Reject what looks like one number in several arguments.
-
-        Raises:
-            UsageError: It does.
-        """
-        parts = [user for user in self.users if _PART_OF_A_NUMBER.fullmatch(user)]
-        if parts and len(self.users) > 1:
-            raise UsageError(
-                f"{' and '.join(parts[:2])} cannot be a whole number; a number with blanks needs"
-                ' quotes: "+49 151 2345678"'
-            )
-
-    def read(self) -> Reading:
-        """Collect the users.
-
-        Raises:
-            UsageError: A file cannot be read.
-        """
-        reading = Reading()
-        for number, user in enumerate(self.users, 1):
-            # An argument can be any bytes; what is not text is not a user.
-            text = user.encode(errors="replace").decode()
-            reading.entries.append(Entry(text, f"argument {number}"))
-        for file in self.files:
-            reading.extend(read_file(file, self.column))
-        return reading
+    Raises:
+        UsageError: There are none, a column is named without a file, or a file cannot be read.
+    """
+    if not files and not users:
+        raise UsageError("name the users, or a file that lists them with --file")
+    if not files and column is not None:
+        raise UsageError("--column belongs to --file")
+    if Path("-") in (files or ()) and sys.stdin is not None and sys.stdin.isatty():
+        screen.say("type the users, one per line; Ctrl-D ends the list", "dim")
+    reading = Reading()
+    for number, user in enumerate(users or (), 1):
+        # An argument can be any bytes; what is not text is not a user.
+        text = user.encode(errors="replace").decode()
+        reading.entries.append(Entry(text, f"argument {number}"))
+    for file in files or ():
+        reading.extend(read_file(file, column))
+    for note in reading.notes:
+        screen.say(note, "dim")
+    return reading
 
 
 @attrs.frozen
@@ -104,13 +100,8 @@ def filter_done(reading: Reading, reader: Reader, done: Container[str] = ()) -> 
             skipped += 1
         else:
             users.setdefault(key, value)
-    return Inputs(
-        tuple(users.values()),
-        repeats=len(reading.entries) - skipped - len(users),
-        skipped=skipped,
-        reading=reading,
-        complaints=complaints,
-    )
+    repeats = len(reading.entries) - skipped - len(users)
+    return Inputs(tuple(users.values()), repeats, skipped, reading, complaints)
 
 
 @attrs.frozen
@@ -120,60 +111,24 @@ class Result:
     report: Report
     inputs: Inputs
     error: Exception | None = None
-    """What ended it early."""
-    interrupted: bool = False
+    """What ended it early; an `Interrupted` too."""
 
     @property
     def exit_code(self) -> int:
         """The exit code of the command."""
-        all_ok = len(self.report.succeeded) == len(self.report)
+        all_ok = self.report.counts[Status.DONE] == len(self.report)
         all_done = all_ok and not self.inputs.reading.complaints
-        return process.exit_code(self.error, interrupted=self.interrupted, all_done=all_done)
+        return process.exit_code(self.error, all_done=all_done)
 
 
-@attrs.frozen
-class Record:
-    """Keeps the outcomes of an operation as they come, so that an interruption loses none."""
-
-    operation: Operation
-    meter: Meter
-    journal: Journal | None
-    reader: Reader | None = None
-    """Reads the inputs for the journal; None is the reader of the run."""
-    _outcomes: list[Outcome] = attrs.field(factory=list[Outcome], init=False)
-    _began: float = attrs.field(factory=time.monotonic, init=False)
-
-    def keep(self, outcomes: Sequence[Outcome]) -> None:
-        """Keep *outcomes*: first in the file, so that what the person sees is certain."""
-        if self.journal is not None:
-            self.journal.write(self.operation, outcomes, self.reader)
-        self._outcomes.extend(outcomes)
-        self.meter.add(outcomes)
-
-    def report(self, users: Sequence[User]) -> Report:
-        """Return what became of *users* until now; those without an outcome remain."""
-        left = Counter(written(named_by(user)) for user in users)
-        left -= Counter(written(outcome.input) for outcome in self._outcomes)
-        remaining = (Outcome(name, Status.REMAINING) for name in left.elements())
-        elapsed = time.monotonic() - self._began
-        return Report(self.operation, (*self._outcomes, *remaining), elapsed=elapsed)
-
-
-def run_job(
-    account: Account, inputs: Inputs, record: Record, *, region: str | None = None
-) -> Result:
+def run_job(workplace: Workplace, operation: Operation, inputs: Inputs) -> Result:
     """Block or unblock users, and say how that ended, however it does."""
 
-    async def work() -> Report:
-        observers = [record.meter.observe]
-        async with Client(account, region=region, observers=observers) as client:
-            record.meter.watch(client.pace)
-            send = client.block if record.operation is Operation.BLOCK else client.unblock
-            return await send(inputs.users, on_settled=record.keep)
+    def job(client: Client, meter: Meter) -> Coroutine[Any, Any, Report]:
+        send = client.block if operation is Operation.BLOCK else client.unblock
+        return send(inputs.users, on_settled=partial(workplace.keep, meter, operation))
 
     try:
-        return Result(process.run(work()), inputs)
+        return Result(workplace.run(job, len(inputs.users)), inputs)
     except Incomplete as early:
         return Result(early.report, inputs, early.error)
-    except Interrupted:
-        return Result(record.report(inputs.users), inputs, interrupted=True)

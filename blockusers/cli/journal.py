@@ -49,7 +49,7 @@ COLUMNS: Final[tuple[str, ...]] = (
 """The columns of a row. The `user` is whom the input means, in digits or as a BSUID, so that a
 national spelling is found again without its region."""
 
-_HEADER: Final[dict[str, Any]] = dict(zip(COLUMNS, COLUMNS, strict=True))
+_HEADER: Final = ",".join(COLUMNS).encode() + b"\n"
 _JSON_ENDINGS: Final = {".jsonl", ".ndjson"}
 _LONGEST_CELL: Final = 4096
 """Nobody's name is longer, and Python's csv reads no cell of more than 131,072 characters."""
@@ -61,7 +61,7 @@ class Journal:
     """An open journal; only its owner can read the file."""
 
     def __init__(self, path: Path, file: FileIO, blocklist: str, region: str | None) -> None:
-        self.path = path
+        self._path = path
         self._file = file
         self._blocklist = blocklist
         self._region = (region or "").upper()
@@ -97,24 +97,23 @@ class Journal:
             "region": self._region,
         }
         rows = [_row(outcome, reader or self._reader, same) for outcome in outcomes]
-        # A disk that is nearly full takes a part at first.
         data = memoryview(_as_json(rows) if self._is_json else _as_csv(rows))
         try:
             if not self._is_json and self._file.tell() == 0:
-                data = memoryview(_as_csv([_HEADER]) + data)
-            while data:
+                data = memoryview(_HEADER + data)
+            while data:  # a disk that is nearly full takes a part at first
                 data = data[self._file.write(data) :]
         except OSError as error:
-            error.filename = str(self.path)
+            error.filename = str(self._path)
             raise
 
     def _read(self) -> Iterator[str]:
         self._file.seek(0)
         data = self._file.read()
-        start = b'{"time":' if self._is_json else _as_csv([_HEADER])
+        start = b'{"time":' if self._is_json else _HEADER
         if not data.startswith(start[: len(data)]):
             raise UsageError(
-                f"--output {self.path}: the file exists, and was not written by this version of"
+                f"--output {self._path}: the file exists, and was not written by this version of"
                 " blockusers in this format; name another file"
             )
         whole = data[: data.rfind(b"\n") + 1]
@@ -123,11 +122,9 @@ class Journal:
         others, regions = Counter[str](), set[str]()
         for line, row in self._rows(whole):
             try:
-                blocklist, user, operation, status, region = (
-                    str.strip(row[name])
-                    for name in ("blocklist", "user", "operation", "status", "region")
-                )
-            except (KeyError, TypeError):
+                names = ("blocklist", "user", "operation", "status", "region")
+                blocklist, user, operation, status, region = (row[name].strip() for name in names)
+            except (KeyError, TypeError, AttributeError):
                 raise self._broken(line) from None
             if blocklist != self._blocklist:
                 others[blocklist] += 1
@@ -140,13 +137,13 @@ class Journal:
     def _notes(self, others: Counter[str], regions: set[str]) -> Iterator[str]:
         for blocklist, rows in others.items():
             yield (
-                f"{self.path}: {rows:,} of its rows are of another blocklist ({blocklist}) and are"
+                f"{self._path}: {rows:,} of its rows are of another blocklist ({blocklist}) and are"
                 f" ignored; this run is for {self._blocklist}"
             )
         if regions and self._region not in regions:
             before = " and ".join(f"--region {name}" if name else "no --region" for name in regions)
             now = f"--region {self._region}" if self._region else "no --region"
-            yield f"{self.path}: written with {before} so far; this run has {now}"
+            yield f"{self._path}: written with {before} so far; this run has {now}"
 
     def _rows(self, data: bytes) -> Iterator[tuple[int, Any]]:
         """Yield each row with the number of its line."""
@@ -161,7 +158,7 @@ class Journal:
 
     def _broken(self, line: int) -> UsageError:
         return UsageError(
-            f"--output {self.path}: line {line} is broken and cannot be read; repair it,"
+            f"--output {self._path}: line {line} is broken and cannot be read; repair it,"
             " or name another file"
         )
 
@@ -229,15 +226,12 @@ def _holder(beside: Path) -> str:
 
 
 def _row(outcome: Outcome, reader: Reader, same: dict[str, str]) -> dict[str, Any]:
-    row = {**outcome.to_dict(), **same, "user": _user(outcome, reader)}
-    return {column: _cell(row[column]) for column in COLUMNS}
-
-
-def _user(outcome: Outcome, reader: Reader) -> str:
     try:
-        return reader.read(outcome.input).key
+        user = reader.read(outcome.input).key
     except ValueError:
-        return ""
+        user = ""
+    row = {**outcome.to_dict(), **same, "user": user}
+    return {column: _cell(row[column]) for column in COLUMNS}
 
 
 def _cell(value: Any) -> Any:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import typer
 
-from blockusers.cli.account import NO_TOKEN_HERE
 from blockusers.cli.input_files import reader_of
-
-
-def _reject_token(value: str | None) -> None:
-    if value is not None:
-        raise typer.BadParameter(NO_TOKEN_HERE)
 
 
 def _check_region(value: str | None) -> str | None:
@@ -24,7 +18,7 @@ def _check_region(value: str | None) -> str | None:
     return value
 
 
-Users: TypeAlias = Annotated[
+Users = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="USER",
@@ -32,7 +26,7 @@ Users: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
-Files: TypeAlias = Annotated[
+Files = Annotated[
     list[Path] | None,
     typer.Option(
         "--file",
@@ -41,7 +35,7 @@ Files: TypeAlias = Annotated[
         help="Read users from this file: lines, CSV or JSON Lines; - is stdin. Can be repeated.",
     ),
 ]
-Column: TypeAlias = Annotated[
+Column = Annotated[
     str | None,
     typer.Option(
         "--column",
@@ -50,7 +44,7 @@ Column: TypeAlias = Annotated[
         help="The column of the file with the users: its name, or its number from 1.",
     ),
 ]
-Region: TypeAlias = Annotated[
+Region = Annotated[
     str | None,
     typer.Option(
         "--region",
@@ -60,7 +54,7 @@ Region: TypeAlias = Annotated[
         help="Read national numbers of this country, too, such as BR.",
     ),
 ]
-Output: TypeAlias = Annotated[
+Output = Annotated[
     Path | None,
     typer.Option(
         "--output",
@@ -69,8 +63,8 @@ Output: TypeAlias = Annotated[
         help="Append every outcome to this file (CSV, or JSON Lines if it ends in .jsonl).",
     ),
 ]
-DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
-MaxRemovals: TypeAlias = Annotated[
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+MaxRemovals = Annotated[
     int | None,
     typer.Option(
         min=0,
@@ -78,11 +72,11 @@ MaxRemovals: TypeAlias = Annotated[
         help="Unblock at most N users; without it a tenth of the list, or what you confirm.",
     ),
 ]
-Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Sandbox: TypeAlias = Annotated[
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Sandbox = Annotated[
     bool, typer.Option("--sandbox", help="Try it on a sandbox of its own; reaches nobody.")
 ]
-TokenFile: TypeAlias = Annotated[
+TokenFile = Annotated[
     Path | None,
     typer.Option(
         "--token-file",
@@ -90,15 +84,11 @@ TokenFile: TypeAlias = Annotated[
         help="Read the access token from this file instead of WHATSAPP_ACCESS_TOKEN.",
     ),
 ]
-Token: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--token", "--access-token", hidden=True, is_eager=True, callback=_reject_token),
-]
-Quiet: TypeAlias = Annotated[
+Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Say nothing on stderr, unless something went wrong.")
 ]
-AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-Debug: TypeAlias = Annotated[
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Debug = Annotated[
     bool,
     typer.Option("--debug", envvar="BLOCKUSERS_DEBUG", help="Show where an error comes from."),
 ]

@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final, NoReturn, TypeVar
 
 import typer
 
@@ -29,21 +29,25 @@ INTERRUPTED: Final = 130
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-def exit_code(error: Exception | None, *, interrupted: bool, all_done: bool) -> int:
-    """Return the exit code of a job that was ended by *error*, interrupted, or neither."""
-    if interrupted:
-        return INTERRUPTED
-    if error is not None:
-        return ENDED_EARLY
-    return ALL_DONE if all_done else SOME_NOT
-
-
 class UsageError(Exception):
     """The command cannot start like this; the message says what to change."""
 
 
 class Interrupted(Exception):
     """Somebody pressed Ctrl-C, or the system asks the process to end."""
+
+
+def exit_code(error: Exception | None, *, all_done: bool) -> int:
+    """Return the exit code of a command that *error* has ended early, or nothing."""
+    match error:
+        case None:
+            return ALL_DONE if all_done else SOME_NOT
+        case Interrupted():
+            return INTERRUPTED
+        case UsageError():
+            return USAGE
+        case _:
+            return ENDED_EARLY
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -55,8 +59,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(_until_terminated(work))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        # All that is left is to say how it ended; a second Ctrl-C must not cut that short.
-        _handle_signals(dict.fromkeys(_SIGNALS, signal.SIG_IGN))
+        ignore_signals()
         raise Interrupted("interrupted") from None
     finally:
         work.close()  # in case it has not even begun
@@ -79,6 +82,11 @@ def _cancel_once(task: asyncio.Task[Any]) -> None:
         task.cancel()
 
 
+def ignore_signals() -> None:
+    """Let no second Ctrl-C cut short what is left to do: to say how it ended."""
+    _handle_signals(dict.fromkeys(_SIGNALS, signal.SIG_IGN))
+
+
 def _handle_signals(handlers: Mapping[signal.Signals, Any]) -> None:
     with contextlib.suppress(ValueError):  # threads have no signals
         for number, handler in handlers.items():
@@ -94,28 +102,28 @@ def error_boundary(*, debug: bool, as_json: bool = False) -> Iterator[None]:
         as_json: Print it on stdout as well, as a JSON object.
     """
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-    failure: BaseException
     try:
         yield
     except typer.Exit:
         raise
     except BrokenPipeError:
         raise typer.Exit(ALL_DONE) from None
-    except (Interrupted, KeyboardInterrupt) as error:
-        failure, code = Interrupted(str(error) or "interrupted"), INTERRUPTED
+    except KeyboardInterrupt:
+        _end(Interrupted("interrupted"), as_json=as_json)
     except Exception as error:
-        failure, code = error, USAGE if isinstance(error, UsageError) else ENDED_EARLY
-        if debug:
+        if debug and not isinstance(error, Interrupted):
             typer.echo(printable(mask_all(traceback.format_exc())), nl=False, err=True)
-    else:
-        return
+        _end(error, as_json=as_json)
     finally:
         _handle_signals(handlers)
-    typer.echo(f"blockusers: {printable(describe(failure))}", err=True)
+
+
+def _end(error: Exception, *, as_json: bool) -> NoReturn:
+    typer.echo(f"blockusers: {printable(describe(error))}", err=True)
     if as_json:
         with contextlib.suppress(OSError):
-            emit(json.dumps({"error": error_object(failure)}))
-    raise typer.Exit(code) from None
+            emit(json.dumps({"error": error_object(error)}))
+    raise typer.Exit(exit_code(error, all_done=False)) from None
 
 
 def describe(error: BaseException) -> str:

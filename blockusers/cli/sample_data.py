@@ -73,9 +73,12 @@ def make_sample(users: int, seed: int) -> Sample:
 
 
 def _phones(chance: random.Random, number: int) -> list[str]:
+    def digit(found: re.Match[str]) -> str:
+        return str(chance.randrange(2 if found[0] == "N" else 0, 10))
+
     phones = dict[str, str]()
     while len(phones) < number:
-        phone = re.sub("[N#]", lambda found: _digit(chance, found), chance.choice(_PATTERNS))
+        phone = re.sub("[N#]", digit, chance.choice(_PATTERNS))
         digits = phone.replace(" ", "")
         # A number that ends like an error code would fail by accident.
         if digits[-6:] not in MAGIC:
@@ -83,21 +86,11 @@ def _phones(chance: random.Random, number: int) -> list[str]:
     return list(phones.values())
 
 
-def _digit(chance: random.Random, found: re.Match[str]) -> str:
-    return str(chance.randrange(2 if found[0] == "N" else 0, 10))
-
-
 def _spell(chance: random.Random, user: str) -> str:
     """Write a number in one of the ways in which people do."""
     if not user.startswith("+"):
         return user
-    return chance.choice(
-        (
-            user,
-            user.replace(" ", ""),
-            user.replace(" ", "").lstrip("+"),
-            user.replace(" ", "-"),
-            user.replace(" ", "\N{NO-BREAK SPACE}"),
-            f"\u202a{user}\u202c",  # as copied from a phone's contacts
-        )
-    )
+    short = user.replace(" ", "")
+    others = [user.replace(" ", mark) for mark in ("-", "\N{NO-BREAK SPACE}")]
+    copied = f"\u202a{user}\u202c"  # from a phone's contacts
+    return chance.choice([user, short, short.lstrip("+"), *others, copied])

@@ -50,19 +50,16 @@ def serve(rules: Rules, host: str, port: int) -> int:
         try:
             sandbox = stack.enter_context(Sandbox(rules, host=host, port=port))
         except OSError as error:
-            has_number = error.errno is not None and error.errno > 0  # not so for host names
-            why = os.strerror(error.errno or 0).lower() if has_number else reason_of(error)
+            # For a taken port the error's own words name the address as well.
+            number = error.errno or 0
+            why = os.strerror(number).lower() if number > 0 else reason_of(error)
             raise UsageError(
                 f"cannot listen at {host}:{port}: {why}; choose another with --port"
             ) from None
         emit(_greeting(sandbox))
         with contextlib.suppress(Interrupted):
-            process.run(_wait_for_ever())
+            process.run(asyncio.Event().wait())
         return len(sandbox.requests)
-
-
-async def _wait_for_ever() -> None:
-    await asyncio.Event().wait()
 
 
 def _greeting(sandbox: Sandbox) -> str:

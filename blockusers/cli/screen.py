@@ -145,10 +145,6 @@ class Screen:
         # Programs that read a pipe need whole lines.
         self.console.print(Text(printable(text), style), soft_wrap=not self.console.is_terminal)
 
-    def show(self, thing: RenderableType) -> None:
-        """Print a table."""
-        self.console.print(thing)
-
     def complain(self, complaints: Sequence[str], *, always: bool = False) -> None:
         """Print what is wrong with the lines of a file; of many, only the first.
 

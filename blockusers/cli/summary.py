@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 from rich import box
@@ -10,8 +11,7 @@ from rich.table import Table
 from blockusers.cli import process
 from blockusers.cli.input_files import count, unusable
 from blockusers.cli.job import Result
-from blockusers.cli.journal import Journal
-from blockusers.cli.process import describe, error_object, printable
+from blockusers.cli.process import Interrupted, describe, error_object, printable
 from blockusers.cli.screen import Screen
 from blockusers.protocol.retry import TRANSIENT
 from blockusers.values.error_codes import known
@@ -19,59 +19,52 @@ from blockusers.values.errors import BlocklistFull, BlockUsersError
 from blockusers.values.outcome import Fault, Operation, Status
 from blockusers.values.report import Report
 
-PAST: Final = {Operation.BLOCK: "blocked", Operation.UNBLOCK: "unblocked"}
+_PAST: Final = {Operation.BLOCK: "blocked", Operation.UNBLOCK: "unblocked"}
 _MOST_KINDS: Final = 12
 
 
-def sum_up(result: Result, screen: Screen, journal: Journal | None) -> None:
+def sum_up(result: Result, screen: Screen, output: Path | None) -> None:
     """Print how a job ended; with --quiet only if not all users are done."""
     report, is_done = result.report, result.exit_code == process.ALL_DONE
     if is_done and screen.quiet:
         return
-    done = f"{len(report.succeeded):,} of {count(len(report), 'user')}"
+    done = report.counts[Status.DONE]
     screen.tell(
-        f"{PAST[report.operation]} {done} in {report.elapsed:.1f} s",
+        f"{_PAST[report.operation]} {done:,} of {count(len(report), 'user')}"
+        f" in {report.elapsed:.1f} s",
         "bold green" if is_done else "bold yellow",
     )
     for line in _counts(result):
         screen.tell(f"  {line}")
     show_faults(screen, report)
-    if report.failed and journal is None:
+    if report.failed and output is None:
         screen.tell("  --output FILE writes down who failed, and --json prints it")
-    if result.interrupted:
-        screen.tell("interrupted", "bold red")
     if isinstance(result.error, BlocklistFull):
-        left = len(report) - len(report.succeeded)
         screen.tell(
-            f"ended early: the blocklist is full (64,000): {left:,} were not blocked; unblock"
-            " somebody, then run the same line again",
+            f"ended early: the blocklist is full (64,000): {len(report) - done:,} were not"
+            " blocked; unblock somebody, then run the same line again",
             "bold red",
         )
-        return
-    if result.error is not None:
-        screen.tell(f"ended early: {describe(result.error)}", "bold red")
-    if result.interrupted or result.error is not None:
-        screen.tell(_how_to_go_on(result, journal))
+    elif result.error is not None:
+        interrupted = isinstance(result.error, Interrupted)
+        how = "interrupted" if interrupted else f"ended early: {describe(result.error)}"
+        screen.tell(how, "bold red")
+        screen.tell(_how_to_go_on(result, output))
 
 
 def _counts(result: Result) -> list[str]:
-    report, inputs, counts = result.report, result.inputs, result.report.counts
-    parts = [f"{counts[status]:,} {status.value}" for status in Status if counts[status]]
-    lines = [", ".join(parts) or "nothing to do"]
+    report, inputs = result.report, result.inputs
+    lines = [report.summary() if len(report) else "nothing to do"]
     if inputs.skipped or inputs.repeats:
         parts = [f"{inputs.skipped:,} done before"] if inputs.skipped else []
         parts += [count(inputs.repeats, "repeat")] if inputs.repeats else []
         parts.append(count(len(report), "user"))
-        lines.insert(0, f"{count(_all_inputs(result), 'input')} = {' + '.join(parts)}")
+        lines.insert(0, f"{count(len(inputs.reading.entries), 'input')} = {' + '.join(parts)}")
     if report.requests:
         refused = f", {report.rate_limited:,} of them refused for the rate limit and sent again"
         refused = refused if report.rate_limited else ""
         lines.append(count(report.requests, "request") + refused)
     return lines + unusable(inputs.reading)
-
-
-def _all_inputs(result: Result) -> int:
-    return result.inputs.skipped + result.inputs.repeats + len(result.report)
 
 
 def _explain(fault: Fault) -> tuple[str, str, str]:
@@ -101,32 +94,36 @@ def show_faults(screen: Screen, report: Report) -> None:
     if more := kinds[_MOST_KINDS:]:
         rest = sum(map(len, more))
         table.add_row("…", f"{rest:,}", f"{len(more)} more kinds", "see --output or --json")
-    screen.show(table)
+    screen.console.print(table)
 
 
-def must_be_fixed(error: BaseException | None) -> bool:
-    """Whether somebody must fix something before the same command can succeed."""
-    if isinstance(error, BlockUsersError):
-        return not isinstance(error, TRANSIENT)
-    return isinstance(error, OSError)
+def to_go_on(error: Exception | None, do: str) -> str:
+    """Say how to go on after *error*, by *do*, and whether somebody must fix something before."""
+    is_transient = isinstance(error, TRANSIENT) or not isinstance(error, BlockUsersError | OSError)
+    return f"To go on, {do}" if is_transient else f"To go on, fix it first, then {do}"
 
 
-def _how_to_go_on(result: Result, journal: Journal | None) -> str:
-    again = "To go on, run the same line again"
-    if must_be_fixed(result.error):
-        again = "To go on, fix it first, then run the same line again"
-    if journal is not None:
-        return f"{again}: what is done in {journal.path} is skipped."
+def _how_to_go_on(result: Result, output: Path | None) -> str:
+    again = to_go_on(result.error, "run the same line again")
+    if output is not None:
+        return f"{again}: what is done in {output} is skipped."
     verb = result.report.operation.value
     return f"{again}: to {verb} twice does no harm. With --output FILE it would skip what is done."
 
 
-def as_json(result: Result) -> dict[str, Any]:
+def ending(error: Exception | None) -> dict[str, Any]:
+    """Return what ended a job as plain values."""
+    interrupted = isinstance(error, Interrupted)
+    shown = None if error is None or interrupted else error_object(error)
+    return {"interrupted": interrupted, "error": shown}
+
+
+def to_json(result: Result) -> dict[str, Any]:
     """Return the whole report as plain values."""
     report, inputs = result.report, result.inputs
     return {
         "operation": report.operation.value,
-        "inputs": _all_inputs(result),
+        "inputs": len(inputs.reading.entries),
         "skipped": inputs.skipped,
         "repeats": inputs.repeats,
         "empty_cells": inputs.reading.empty,
@@ -135,7 +132,6 @@ def as_json(result: Result) -> dict[str, Any]:
         "requests": report.requests,
         "rate_limited": report.rate_limited,
         "elapsed": round(report.elapsed, 3),
-        "interrupted": result.interrupted,
-        "error": None if result.error is None else error_object(result.error),
+        **ending(result.error),
         "outcomes": report.to_dicts(),
     }

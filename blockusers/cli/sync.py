@@ -8,26 +8,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
-import attrs
 from rich.prompt import Confirm
 
 from blockusers.cli import process
-from blockusers.cli.job import Record
-from blockusers.cli.journal import Journal
-from blockusers.cli.process import (
-    Interrupted,
-    UsageError,
-    describe,
-    emit_lines,
-    error_object,
-    printable,
-)
+from blockusers.cli.account import Workplace
+from blockusers.cli.process import Interrupted, UsageError, describe, emit_lines, printable
 from blockusers.cli.screen import Meter, Screen
-from blockusers.cli.summary import must_be_fixed, show_faults
+from blockusers.cli.summary import ending, show_faults, to_go_on
 from blockusers.client import Client
 from blockusers.lists.sync import (
     SyncIncomplete,
@@ -36,160 +27,136 @@ from blockusers.lists.sync import (
     carry_out,
     check_removals,
 )
-from blockusers.values.account import Account
 from blockusers.values.masking import mask
 from blockusers.values.outcome import Operation, User, named_by, written
 from blockusers.values.users import INTERNATIONAL
 
 
-@attrs.define
-class Sync:
-    """One run of the command `sync`."""
+def sync(
+    workplace: Workplace,
+    names: Sequence[User],
+    *,
+    dry_run: bool,
+    max_removals: int | None,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Make the blocklist equal to *names*; return the exit code.
 
-    account: Account
-    screen: Screen
-    region: str | None
-    dry_run: bool
-    max_removals: int | None
-    yes: bool
-    as_json: bool
-    journal: Journal | None = None
-
-    def run(self, names: Sequence[User]) -> int:
-        """Make the blocklist equal to *names*; return the exit code.
-
-        Raises:
-            UsageError: *names* names nobody, or there is no terminal to ask on.
-            TooManyRemovals: It would remove more than *max_removals*, or without a question more
-                than a tenth; nothing was done.
-            BlockUsersError: The list could not be read; nothing was done.
-            Interrupted: Nothing was done.
-        """
-        plan = self._make_plan(names)
-        self._show_plan(plan)
-        if self.journal is not None and not self.dry_run:
-            self.journal.write(Operation.BLOCK, plan.rejected)
-        try:
-            check_removals(plan)
-        except TooManyRemovals as error:
-            if self.dry_run:
-                self.screen.say(describe(error), "yellow")
-            elif self.yes or self.max_removals is not None:
-                raise
-        if self.dry_run or not (plan.to_add or plan.to_remove):
-            return self._end(plan)
-        if not (self.yes or self._is_confirmed(plan)):
-            self.screen.tell("nothing was done")
+    Raises:
+        UsageError: *names* names nobody, or there is no terminal to ask on.
+        TooManyRemovals: It would remove more than *max_removals*, or without a question more
+            than a tenth; nothing was done.
+        BlockUsersError: The list could not be read; nothing was done.
+        Interrupted: Nothing was done.
+    """
+    screen = workplace.screen
+    done, error = _make_plan(workplace, names, max_removals), None
+    _show_plan(done, screen, as_json=as_json)
+    if workplace.journal is not None and not dry_run:
+        workplace.journal.write(Operation.BLOCK, done.rejected)
+    try:
+        check_removals(done)
+    except TooManyRemovals as too_many:
+        if dry_run:
+            screen.say(describe(too_many), "yellow")
+        elif yes or max_removals is not None:
+            raise
+    if not dry_run and (done.to_add or done.to_remove):
+        if not (yes or _is_confirmed(done, screen)):
+            screen.tell("nothing was done")
             return process.SOME_NOT
         # Only this plan was confirmed, even if the list has changed in the meantime.
-        return self._carry_out(plan)
+        done, error = _carry_out(workplace, done)
+    if as_json:
+        emit_lines([json.dumps(_to_json(done, error, dry_run=dry_run))])
+    return _conclude(done, error, screen)
 
-    def _make_plan(self, names: Sequence[User]) -> SyncReport:
-        async def read() -> SyncReport:
-            with self.screen.meter(0) as meter:
-                async with self._client(meter) as client:
-                    return await client.sync(names, dry_run=True, max_removals=self.max_removals)
 
-        try:
-            return process.run(read())
-        except ValueError:
-            raise UsageError(
-                "the file names nobody, and an empty list would unblock everybody; if that is"
-                " meant: blockusers list | blockusers unblock --file -"
-            ) from None
-
-    def _client(self, meter: Meter) -> Client:
-        return Client(self.account, region=self.region, observers=[meter.observe])
-
-    def _show_plan(self, plan: SyncReport) -> None:
-        """Print who would be added and removed, one per line, and on stderr how many."""
-        if not self.as_json:
-            lines = [f"remove {written(named_by(user))}" for user in plan.to_remove]
-            lines += [f"add {written(named_by(name))}" for name in plan.to_add]
-            emit_lines(map(printable, lines))
-        self.screen.complain(
-            [f"rejected: {mask(written(one.input))} {one.fault}" for one in plan.rejected],
-            always=True,
+def _make_plan(workplace: Workplace, names: Sequence[User], max_removals: int | None) -> SyncReport:
+    try:
+        return workplace.run(
+            lambda client, _: client.sync(names, dry_run=True, max_removals=max_removals)
         )
-        tell = self.screen.tell if plan.rejected else self.screen.say
-        tell(plan.summary())
+    except ValueError:
+        raise UsageError(
+            "the file names nobody, and an empty list would unblock everybody; if that is"
+            " meant: blockusers list | blockusers unblock --file -"
+        ) from None
 
-    def _is_confirmed(self, plan: SyncReport) -> bool:
-        for name, stream in (("stdin", sys.stdin), ("stderr", sys.stderr)):
-            if stream is None or not stream.isatty():
-                raise UsageError(
-                    f"{name} is not a terminal, so I cannot ask; check with --dry-run, then add"
-                    " --yes"
-                )
-        if plan.to_remove:
-            removals = len(plan.to_remove)
-            self.screen.tell(
-                f"{removals:,} of {removals + len(plan.kept):,} blocked users will be unblocked;"
-                " each can be blocked again only after writing to you."
+
+def _show_plan(plan: SyncReport, screen: Screen, *, as_json: bool) -> None:
+    """Print who would be added and removed, one per line, and on stderr how many."""
+    if not as_json:
+        lines = [f"remove {written(named_by(user))}" for user in plan.to_remove]
+        lines += [f"add {written(named_by(name))}" for name in plan.to_add]
+        emit_lines(map(printable, lines))
+    rejected = [f"rejected: {mask(written(one.input))} {one.fault}" for one in plan.rejected]
+    screen.complain(rejected, always=True)
+    (screen.tell if rejected else screen.say)(plan.summary())
+
+
+def _is_confirmed(plan: SyncReport, screen: Screen) -> bool:
+    for name, stream in (("stdin", sys.stdin), ("stderr", sys.stderr)):
+        if stream is None or not stream.isatty():
+            raise UsageError(
+                f"{name} is not a terminal, so I cannot ask; check with --dry-run, then add --yes"
             )
-        try:
-            return Confirm.ask("Go on?", console=self.screen.console, default=False)
-        except EOFError:
-            self.screen.tell("")
-            return False
-        except KeyboardInterrupt:
-            self.screen.tell("")
-            raise Interrupted("interrupted; nothing was done") from None
-
-    def _carry_out(self, plan: SyncReport) -> int:
-        """Do what *plan* says; however it ends, say what was done: removals cannot be undone."""
-        with self.screen.meter(len(plan.to_add) + len(plan.to_remove)) as meter:
-            # These numbers come from the list, so they have a country code in every region.
-            removed = Record(Operation.UNBLOCK, meter, self.journal, INTERNATIONAL)
-            added = Record(Operation.BLOCK, meter, self.journal)
-
-            async def work() -> SyncReport:
-                async with self._client(meter) as client:
-                    meter.watch(client.pace)
-                    unblock = partial(client.unblock, on_settled=removed.keep)
-                    block = partial(client.block, on_settled=added.keep)
-                    return await carry_out(plan, block=block, unblock=unblock)
-
-            done, error, interrupted = plan, None, False
-            try:
-                done = process.run(work())
-            except SyncIncomplete as early:
-                done, error = early.report, early.error
-            except Interrupted:
-                reports = removed.report(plan.to_remove), added.report(plan.to_add)
-                done = attrs.evolve(plan, removed=reports[0], added=reports[1])
-                interrupted = True
-        return self._end(done, error, interrupted=interrupted)
-
-    def _end(
-        self, done: SyncReport, error: Exception | None = None, *, interrupted: bool = False
-    ) -> int:
-        """Print the result, and return the exit code."""
-        parts = [report for report in (done.removed, done.added) if report is not None]
-        is_equal = not done.rejected and all(outcome.ok for part in parts for outcome in part)
-        code = process.exit_code(error, interrupted=interrupted, all_done=is_equal)
-        if self.as_json:
-            text = _as_json(done, dry_run=self.dry_run, error=error, interrupted=interrupted)
-            emit_lines([text])
-        tell = self.screen.say if code == process.ALL_DONE else self.screen.tell
-        if parts:
-            tell(done.summary())
-        for part in parts:
-            show_faults(self.screen, part)
-        if interrupted:
-            self.screen.tell(
-                "interrupted; those whose answer was still to come may be done, too. To go on,"
-                " sync again."
-            )
-        if error is not None:
-            self.screen.tell(f"ended early: {describe(error)}", "bold red")
-            fix = "fix it first, then " if must_be_fixed(error) else ""
-            self.screen.tell(f"To go on, {fix}sync again.")
-        return code
+    if plan.to_remove:
+        removals = len(plan.to_remove)
+        screen.tell(
+            f"{removals:,} of {removals + len(plan.kept):,} blocked users will be unblocked;"
+            " each can be blocked again only after writing to you."
+        )
+    try:
+        return Confirm.ask("Go on?", console=screen.console, default=False)
+    except EOFError:
+        screen.tell("")
+        return False
+    except KeyboardInterrupt:
+        screen.tell("")
+        raise Interrupted("interrupted; nothing was done") from None
 
 
-def _as_json(done: SyncReport, *, dry_run: bool, error: Exception | None, interrupted: bool) -> str:
-    content: dict[str, Any] = {
+def _carry_out(workplace: Workplace, plan: SyncReport) -> tuple[SyncReport, Exception | None]:
+    """Do what *plan* says; however it ends, say what was done: removals cannot be undone."""
+
+    def job(client: Client, meter: Meter) -> Coroutine[Any, Any, SyncReport]:
+        # Numbers of the list have a country code in every region.
+        removed = partial(workplace.keep, meter, Operation.UNBLOCK, reader=INTERNATIONAL)
+        added = partial(workplace.keep, meter, Operation.BLOCK)
+        unblock = partial(client.unblock, on_settled=removed)
+        block = partial(client.block, on_settled=added)
+        return carry_out(plan, block=block, unblock=unblock)
+
+    try:
+        return workplace.run(job, len(plan.to_add) + len(plan.to_remove)), None
+    except SyncIncomplete as early:
+        return early.report, early.error
+
+
+def _conclude(done: SyncReport, error: Exception | None, screen: Screen) -> int:
+    """Print the result, and return the exit code."""
+    parts = [report for report in (done.removed, done.added) if report is not None]
+    is_equal = not done.rejected and all(outcome.ok for part in parts for outcome in part)
+    code = process.exit_code(error, all_done=is_equal)
+    if parts:
+        (screen.say if code == process.ALL_DONE else screen.tell)(done.summary())
+    for part in parts:
+        show_faults(screen, part)
+    if isinstance(error, Interrupted):
+        screen.tell(
+            "interrupted; those whose answer was still to come may be done, too. To go on, sync"
+            " again."
+        )
+    elif error is not None:
+        screen.tell(f"ended early: {describe(error)}", "bold red")
+        screen.tell(f"{to_go_on(error, 'sync again')}.")
+    return code
+
+
+def _to_json(done: SyncReport, error: Exception | None, *, dry_run: bool) -> dict[str, Any]:
+    return {
         "operation": "sync",
         "dry_run": dry_run,
         "to_add": [written(named_by(user)) for user in done.to_add],
@@ -198,7 +165,5 @@ def _as_json(done: SyncReport, *, dry_run: bool, error: Exception | None, interr
         "rejected": [outcome.to_dict() for outcome in done.rejected],
         "added": done.added and done.added.to_dicts(),
         "removed": done.removed and done.removed.to_dicts(),
-        "interrupted": interrupted,
-        "error": error and error_object(error),
+        **ending(error),
     }
-    return json.dumps(content)

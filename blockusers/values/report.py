@@ -147,7 +147,7 @@ class Report(Sequence[Outcome]):
     def summary(self) -> str:
         """Return the counts in a few words, such as `3 done, 1 failed`."""
         counts = self.counts
-        words = (f"{counts[status]} {status.value}" for status in Status if counts[status])
+        words = (f"{counts[status]:,} {status.value}" for status in Status if counts[status])
         return ", ".join(words) or "no users"
 
     def __repr__(self) -> str:

@@ -262,9 +262,9 @@ def test_recognises_a_header(name: str, first: str, is_header: bool) -> None:
     """A first line that looks like a name is passed over, and told; anything else is kept."""
     reading = read_file(write(name, f"{first}\n{ANN}\n"))
 
-    assert (len(reading.entries), len(reading.headers)) == ((1, 1) if is_header else (2, 0))
+    assert (len(reading.entries), len(reading.notes)) == ((1, 1) if is_header else (2, 0))
     if is_header:
-        assert reading.headers == [f"{name}, line 1: taken for a header: {first}"]
+        assert reading.notes == [f"{name}, line 1: taken for a header: {first}"]
 
 
 @pytest.mark.usefixtures("folder")
