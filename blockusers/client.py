@@ -104,6 +104,7 @@ class Client:
         self._pace: Pace = AdaptivePace() if pace is None else pace
         self._retry = retry
         self._session = Session(account, session=session, request_timeout=request_timeout)
+        self._request_timeout = request_timeout
         self._drain_timeout = drain_timeout
         self._closing = False
         self._opens_or_closes = asyncio.Lock()
@@ -142,6 +143,11 @@ class Client:
     def pace(self) -> Pace:
         """The pace that its requests keep; `pace.state` tells what it is doing."""
         return self._pace
+
+    @property
+    def request_timeout(self) -> float:
+        """Seconds for one request."""
+        return self._request_timeout
 
     async def open(self) -> Self:
         """Get ready for requests; the same as entering `async with`.

@@ -59,10 +59,11 @@ def error_tree() -> str:
 
 def magic_numbers() -> str:
     """Return a table of the phone numbers that fail on purpose."""
-    lines = ["| ends with | error | who fails | for how long |", "| --- | --- | --- | --- |"]
+    lines = ["| ends with | error | who fails | when |", "| --- | --- | --- | --- |"]
     for ending, magic in sorted(MAGIC.items()):
         whole = "the whole request" if magic.whole else "that number"
         lasting = "`Rules.magic_attempts` times" if magic.transient else "always"
+        lasting = "when it is blocked" if magic.blocking_only else lasting
         lines.append(f"| `{ending}` | {WORDINGS[magic.code].message} | {whole} | {lasting} |")
     return "\n".join(lines)
 

@@ -61,6 +61,8 @@ class Result:
     """Whether the user is certainly blocked (or unblocked) now."""
     retry_at: float | None = None
     """When to try it again, in seconds since 1970; None if it is settled."""
+    tries: int = 0
+    """How often it was sent without success by now."""
     lost: bool = False
     """Whether a request of it may still take effect, or has without an answer."""
     reason: str = ""

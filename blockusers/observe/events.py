@@ -159,8 +159,60 @@ class UsersSettled(_Event):
         return f"{self.operation}: {', '.join(counts)}"
 
 
+@attrs.frozen
+class SenderMatched(_Event):
+    """A guard has looked up who wrote."""
+
+    denied: bool
+    """Whether the sender is on the deny list."""
+
+    def __str__(self) -> str:
+        return f"guard: a sender {'is' if self.denied else 'is not'} on the deny list"
+
+
+@attrs.frozen
+class IntentsAnswered(_Event):
+    """A guard has sent a page of its intents, and knows what became of them."""
+
+    operation: str
+    done: int
+    """Users who are blocked (or unblocked) now."""
+    failed: int
+    """Users with whom it is not tried again."""
+    put_off: int
+    """Users with whom it is tried again later."""
+
+    def __str__(self) -> str:
+        return (
+            f"guard: {self.operation}: {self.done:,} done, {self.failed:,} failed,"
+            f" {self.put_off:,} put off"
+        )
+
+
+@attrs.frozen
+class NumberPaused(_Event):
+    """A guard sends nothing for a number, because the server refuses every request."""
+
+    error: BaseException
+    """Why."""
+    wait: float
+    """Seconds until it is tried again, and again after."""
+
+    def __str__(self) -> str:
+        return f"guard: paused, tried again each {self.wait:.3g} s: {because(self.error)}"
+
+
 Event: TypeAlias = (
-    JobStarted | JobEnded | RequestSent | RequestEnded | Retrying | PaceChanged | UsersSettled
+    JobStarted
+    | JobEnded
+    | RequestSent
+    | RequestEnded
+    | Retrying
+    | PaceChanged
+    | UsersSettled
+    | SenderMatched
+    | IntentsAnswered
+    | NumberPaused
 )
 
 

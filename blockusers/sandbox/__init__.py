@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from blockusers.sandbox import glitches
     from blockusers.sandbox.glitches import Glitch
     from blockusers.sandbox.magic import MAGIC, Magic
-    from blockusers.sandbox.records import RecordedRequest
+    from blockusers.sandbox.records import RecordedRequest, RecordedWebhook
     from blockusers.sandbox.rules import SANDBOX_TOKEN, Rules
     from blockusers.sandbox.server import Credentials, Sandbox
 
@@ -26,6 +26,7 @@ __all__ = [
     "Glitch",
     "Magic",
     "RecordedRequest",
+    "RecordedWebhook",
     "Rules",
     "Sandbox",
     "glitches",

@@ -20,7 +20,6 @@ _Row: TypeAlias = dict[str, Any]
 
 # A `next` link that is followed takes the token to a host that nobody owns.
 _TRAP: Final = "https://never-follow-next-links.invalid"
-_CHALLENGE: Final = 'OAuth "Facebook Platform" "invalid_token" "{}"'
 
 
 @attrs.frozen
@@ -34,24 +33,24 @@ class Answer:
     """The error code at its top level."""
 
 
+NO_ANSWER: Final = Answer(500, b"", {})
+"""Stands for the answer to a request that was not carried out."""
+
+
 @attrs.frozen
 class AnswerBuilder:
     """Builds the answers to calls."""
 
     _rules: Rules
 
-    def refused(self, refusal: Refusal, path: str) -> Answer:
+    def refused(self, refusal: Refusal) -> Answer:
         """Build the answer to a request that is refused."""
         limited = refusal.code == 130429
         status = self._rules.limit_status if limited else refusal.status
-        headers = self._headers(path, limited=limited)
-        if refusal.status == 401:
-            headers["WWW-Authenticate"] = _CHALLENGE.format(refusal.message)
-        return Answer(status, orjson.dumps({"error": _error(refusal)}), headers, refusal.code)
+        body = orjson.dumps({"error": _error(refusal)})
+        return Answer(status, body, self._headers(limited=limited), refusal.code)
 
-    def changed(
-        self, method: str, users: Sequence[User], faults: Mapping[str, int], path: str
-    ) -> Answer:
+    def changed(self, method: str, users: Sequence[User], faults: Mapping[str, int]) -> Answer:
         """Build the answer to POST or DELETE: *faults* says who failed; the others were done."""
         rows = self._ordered(users)
         done = [_row(one) for one in rows if one.key not in faults]
@@ -64,14 +63,14 @@ class AnswerBuilder:
         if code is not None:
             content["error"] = _error(Refusal(139100)) | {"code": code}
         status = self._rules.mixed_status if failed else 200
-        return Answer(status, orjson.dumps(content), self._headers(path), code)
+        return Answer(status, orjson.dumps(content), self._headers(), code)
 
     def listed(self, page: Page, path: str) -> Answer:
         """Build the answer to GET."""
         if not page.keys:
-            return Answer(200, b'{"data":[]}', self._headers(path))
+            return Answer(200, b'{"data":[]}', self._headers())
         content = {"data": self._listing_rows(page), "paging": self._paging(page, path)}
-        return Answer(200, orjson.dumps(content), self._headers(path))
+        return Answer(200, orjson.dumps(content), self._headers())
 
     def _lists(self, method: str, done: list[_Row], failed: list[_Row]) -> dict[str, list[_Row]]:
         name = "added_users" if method == "POST" else self._rules.removed_key
@@ -108,22 +107,13 @@ class AnswerBuilder:
     def _paging(self, page: Page, path: str) -> dict[str, Any]:
         cursors = {"before": encode(page.first), "after": encode(page.last)}
         paging: dict[str, Any] = {"cursors": cursors}
-        if self._rules.next_links and page.more_after:
+        if self._rules.next_links and page.more:
             paging["next"] = f"{_TRAP}{path}?limit={len(page.keys)}&after={cursors['after']}"
-        if self._rules.next_links and page.more_before:
-            paging["previous"] = f"{_TRAP}{path}?limit={len(page.keys)}&before={cursors['before']}"
         return paging
 
-    def _headers(self, path: str, *, limited: bool = False) -> dict[str, str]:
+    def _headers(self, *, limited: bool = False) -> dict[str, str]:
         """Return the headers of an answer; when *limited*, with the waits that the rules set."""
-        headers = {
-            "Content-Type": "application/json; charset=UTF-8",
-            "Cache-Control": "private, no-cache, no-store, must-revalidate",
-            "x-fb-trace-id": secrets.token_urlsafe(8),
-        }
-        version = path.removeprefix("/").partition("/")[0]
-        if version.startswith("v"):
-            headers["facebook-api-version"] = version
+        headers = {"Content-Type": "application/json; charset=UTF-8"}
         if limited and self._rules.retry_after is not None:
             headers["Retry-After"] = f"{self._rules.retry_after:.15g}"
         if self._rules.regain_minutes is not None:
@@ -150,7 +140,7 @@ def _row(user: User) -> _Row:
 def _error(refusal: Refusal) -> _Row:
     error: _Row = {
         "message": f"(#{refusal.code}) {refusal.message}",
-        "type": refusal.type,
+        "type": "OAuthException",
         "code": refusal.code,
         "error_data": {"messaging_product": "whatsapp", "details": refusal.details},
         "fbtrace_id": "A" + secrets.token_urlsafe(16),

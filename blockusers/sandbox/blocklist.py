@@ -8,7 +8,8 @@ grows with every change, because a cursor is valid only for the version that it 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from math import inf
 from typing import NamedTuple
 
 import attrs
@@ -27,8 +28,8 @@ class Page(NamedTuple):
     """The cursor of the first row."""
     last: Cursor
     """The cursor of the last row."""
-    more_before: bool
-    more_after: bool
+    more: bool
+    """Whether rows follow."""
 
 
 @attrs.define
@@ -40,6 +41,7 @@ class Blocklist:
     _members: dict[str, None] = attrs.field(init=False, factory=dict)
     _rows: tuple[str, ...] | None = attrs.field(init=False, default=())
     _wrote_at: dict[str, float] = attrs.field(init=False, factory=dict)
+    _same: dict[str, frozenset[str]] = attrs.field(init=False, factory=dict)
     _failures: Counter[str] = attrs.field(init=False, factory=Counter)
     version: int = attrs.field(init=False)
     """The time of the last change, in microseconds."""
@@ -54,15 +56,16 @@ class Blocklist:
 
     def block(self, keys: Sequence[str]) -> dict[str, int]:
         """Put *keys* on the list, as far as the rules allow; return the errors of the others."""
-        faults = self._faults(keys)
-        faults |= self._outside_window(keys, faults)
-        faults |= self._without_room(keys, faults)
+        faults = self._faults(keys, blocking=True)
+        new = [key for key in keys if key not in faults and key not in self._members]
+        faults |= {key: 131047 for key in new if not self._wrote_lately(key)}
+        faults |= self._without_room([key for key in new if key not in faults])
         self.put(key for key in keys if key not in faults)
         return faults
 
     def unblock(self, keys: Sequence[str]) -> dict[str, int]:
         """Take *keys* off the list; return the errors of those that fail. Absent ones do not."""
-        faults = self._faults(keys)
+        faults = self._faults(keys, blocking=False)
         self.drop(key for key in keys if key not in faults)
         return faults
 
@@ -79,9 +82,16 @@ class Blocklist:
             self._members.pop(key, None)
         self._note_change(changed=len(self._members) != before)
 
-    def message_from(self, keys: Iterable[str]) -> None:
-        """Note that *keys* wrote to the business now."""
-        self._wrote_at.update(dict.fromkeys(keys, self._clock()))
+    def message_from(self, ids: Collection[str], wrote_at: float) -> bool:
+        """Note that the person who has *ids* wrote; return whether the business gets the message.
+
+        A person who once showed two ids is known by both from then on.
+        """
+        known = frozenset(ids).union(*(self._same.get(each, ()) for each in ids))
+        for each in known:
+            self._same[each] = known
+            self._wrote_at[each] = max(wrote_at, self._wrote_at.get(each, wrote_at))
+        return known.isdisjoint(self._members)
 
     def page(self, limit: int, *, after: str | None = None, before: str | None = None) -> Page:
         """Return up to *limit* rows that follow *after*, or that end just before *before*."""
@@ -96,7 +106,7 @@ class Blocklist:
         rows = self._all_rows()
         keys = rows[start:stop]
         first, last = (Cursor(at, self.version) for at in (start, start + len(keys) - 1))
-        return Page(keys, first, last, start > 0, start + len(keys) < len(rows))
+        return Page(keys, first, last, start + len(keys) < len(rows))
 
     def _read(self, text: str) -> Cursor:
         try:
@@ -107,7 +117,7 @@ class Blocklist:
             raise Refusal(139102)
         return cursor
 
-    def _faults(self, keys: Sequence[str]) -> dict[str, int]:
+    def _faults(self, keys: Sequence[str], *, blocking: bool) -> dict[str, int]:
         """Return the error codes of *keys* that always fail; an empty key is nobody on WhatsApp."""
         known = {"": 131047, self._rules.own_number: 131021}
         faults = {key: known[key] for key in keys if key in known}
@@ -115,7 +125,7 @@ class Blocklist:
             # Few endings are magic, so this is a quick check before anything is called.
             for key in [key for key in keys if key[-6:] in MAGIC]:
                 magic = magic_of(key)
-                if magic is not None and self._fails(key, magic):
+                if magic and (blocking or not magic.blocking_only) and self._fails(key, magic):
                     faults[key] = magic.code
         return faults
 
@@ -128,19 +138,12 @@ class Blocklist:
             raise Refusal(magic.code)
         return True
 
-    def _outside_window(self, keys: Iterable[str], faults: Mapping[str, int]) -> dict[str, int]:
-        """Return 131047 for those who have not written lately and are not blocked already."""
+    def _wrote_lately(self, key: str) -> bool:
         window = self._rules.window
-        if window is None:
-            return {}
-        since = self._clock() - window
-        never = since - 1
-        others = (key for key in keys if key not in faults and key not in self._members)
-        return {key: 131047 for key in others if self._wrote_at.get(key, never) < since}
+        return window is None or self._wrote_at.get(key, -inf) >= self._clock() - window
 
-    def _without_room(self, keys: Iterable[str], faults: Mapping[str, int]) -> dict[str, int]:
+    def _without_room(self, new: Sequence[str]) -> dict[str, int]:
         """Return 139101 for those for whom there is no room."""
-        new = [key for key in keys if key not in faults and key not in self._members]
         room = max(0, self._rules.capacity - len(self._members))
         if len(new) > room and not self._rules.full_per_number:
             raise Refusal(139101)

@@ -23,7 +23,8 @@ from blockusers.sandbox.refusals import Refusal
 from blockusers.sandbox.rules import Rules
 from blockusers.sandbox.users import User, read_entry
 
-_GRAPH_PATH: Final = re.compile(r"/v[0-9]+\.[0-9]+/([^/]+)/block_users")
+# Meta's guide prints the path without a version as well, which then is the oldest that is alive.
+_GRAPH_PATH: Final = re.compile(r"(?:/v[0-9]+\.[0-9]+)?/([^/]+)/block_users")
 _DIALOG360_PATH: Final = "/block_users"
 _LIMIT: Final = re.compile(r"0*[1-9][0-9]{0,8}")
 
@@ -85,7 +86,7 @@ class Endpoint:
         try:
             return self._carry_out(call)
         except Refusal as refusal:
-            return self._builder.refused(refusal, call.path)
+            return self._builder.refused(refusal)
 
     def _carry_out(self, call: Call) -> Answer:
         blocklist, bucket = self._find(self._authenticate(call), call.method)
@@ -96,51 +97,49 @@ class Endpoint:
         users = self._read_users(call)
         change = blocklist.block if call.method == "POST" else blocklist.unblock
         faults = change([user.key for user in users])
-        return self._builder.changed(call.method, users, faults, call.path)
+        return self._builder.changed(call.method, users, faults)
 
     def _authenticate(self, call: Call) -> str:
         """Check path and credentials; return the business number id that is called."""
         if call.path == _DIALOG360_PATH:
-            self._check_token(call.headers.get("D360-API-KEY", ""))
-            return self._rules.phone_number_ids[0]
+            return self._owners(call.headers.get("D360-API-KEY", ""))[0]
         found = _GRAPH_PATH.fullmatch(call.path)
         if found is None:
             raise Refusal(2500)
-        scheme, _, token = call.headers.get("Authorization", "").partition(" ")
-        self._check_token(token.strip() if scheme.lower() == "bearer" else "")
-        self._check_proof(call.query.get("appsecret_proof"))
+        scheme, _, bearer = call.headers.get("Authorization", "").partition(" ")
+        token = bearer.strip() if scheme.lower() == "bearer" else call.query.get("access_token", "")
+        owners = self._owners(token)
+        self._check_proof(token, call.query.get("appsecret_proof"))
+        if found[1] in self.numbers and found[1] not in owners:
+            raise Refusal(131005)
         return found[1]
 
-    def _check_token(self, token: str) -> None:
+    def _owners(self, token: str) -> Sequence[str]:
+        """Return the ids of the business numbers that *token* is good for."""
         if not token:
             raise Refusal(104)
-        if token != self._rules.access_token:
+        owners = [each for each in self.numbers if self._rules.token_of(each) == token]
+        if not owners:
             raise Refusal(190)
+        return owners
 
-    def _check_proof(self, proof: str | None) -> None:
+    def _check_proof(self, token: str, proof: str | None) -> None:
         secret = self._rules.app_secret
         if secret is None:
             return
-        if proof is None:
-            message = "API calls from the server require an appsecret_proof argument"
-            raise Refusal(100, message=message, graph_method=True)
-        right = hmac.new(secret.encode(), self._rules.access_token.encode(), hashlib.sha256)
+        right = hmac.new(secret.encode(), token.encode(), hashlib.sha256)
         if proof != right.hexdigest():
-            message = "Invalid appsecret_proof provided in the API argument"
-            raise Refusal(100, message=message, graph_method=True)
+            what = "Invalid appsecret_proof" if proof else "Missing appsecret_proof"
+            raise Refusal(100, message=f"{what} in the API argument")
 
     def _find(self, phone_number_id: str, method: str) -> Number:
         if method not in {"GET", "POST", "DELETE"}:
-            raise Refusal(100, message=f"Unsupported method: {method}", graph_method=True)
+            raise Refusal(100, message=f"Unsupported method: {method}")
         if not phone_number_id.isdecimal():
             raise Refusal(803)
         if phone_number_id not in self.numbers:
-            message = (
-                f"Unsupported {method.lower()} request. Object with ID '{phone_number_id}' does not"
-                " exist, cannot be loaded due to missing permissions, or does not support this"
-                " operation"
-            )
-            raise Refusal(100, message=message, subcode=33, graph_method=True)
+            message = f"Object with ID '{phone_number_id}' does not exist"
+            raise Refusal(100, message=message, subcode=33)
         return self.numbers[phone_number_id]
 
     def _read_users(self, call: Call) -> Sequence[User]:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final, NoReturn, cast
 
@@ -14,17 +13,10 @@ import attrs
 from aiohttp import web
 
 from blockusers.sandbox.answers import Answer
+from blockusers.sandbox.records import RecordedRequest
 
 # With a linger time of 0, closing a socket sends RST. Windows packs the two numbers smaller.
 _NO_LINGER: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
-
-
-class Sent(web.StreamResponse):
-    """Marks a response that was written past aiohttp, which then closes the connection."""
-
-    async def prepare(self, request: web.BaseRequest) -> NoReturn:
-        """End the exchange as aiohttp does when a client has left."""
-        raise ConnectionResetError(request.path)
 
 
 @attrs.frozen
@@ -32,21 +24,7 @@ class Exchange:
     """One request of a client, and the ways to answer it."""
 
     _request: web.Request
-    _act: Callable[[], Answer]
-    _note: Callable[[Answer], None]
-    _latency: float
-
-    async def carry_out(self) -> Answer:
-        """Carry out the request, and return the answer to it."""
-        answer = self._act()
-        if self._latency:
-            await asyncio.sleep(self._latency)
-        return answer
-
-    async def hang(self) -> NoReturn:
-        """Wait until the client leaves or the sandbox stops: either cancels this."""
-        while True:
-            await asyncio.get_running_loop().create_future()
+    _record: RecordedRequest
 
     def send(self, answer: Answer) -> web.StreamResponse:
         """Answer as a server should."""
@@ -61,7 +39,7 @@ class Exchange:
         await response.prepare(self._request)
         return response
 
-    def send_raw(self, answer: Answer, length: int) -> web.StreamResponse:
+    async def send_raw(self, answer: Answer, length: int) -> NoReturn:
         """Send *answer*, claiming that its body has *length* bytes, and close the connection."""
         self._note(answer)
         headers = {**answer.headers, "Content-Length": str(length)}
@@ -70,14 +48,24 @@ class Exchange:
             *(f"{name}: {value}" for name, value in headers.items()),
         ]
         self._transport.write("\r\n".join([*lines, "\r\n"]).encode() + answer.body)
-        return Sent()
+        self._transport.close()
+        await self.hang()
 
-    def reset(self) -> web.StreamResponse:
+    async def reset(self) -> NoReturn:
         """Break the connection with RST."""
         connection: socket.socket = self._transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self._transport.abort()
-        return Sent()
+        await self.hang()
+
+    async def hang(self) -> NoReturn:
+        """Wait until the connection is gone or the sandbox stops: either cancels this."""
+        while True:
+            await asyncio.get_running_loop().create_future()
+
+    def _note(self, answer: Answer) -> None:
+        """Record what is answered, before the client can know it."""
+        self._record.status, self._record.code = answer.status, answer.code
 
     @property
     def _transport(self) -> asyncio.Transport:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import attrs
 import orjson
@@ -31,10 +31,10 @@ class Glitch:
     """One network fault: how a request is answered wrongly, or not at all."""
 
     name: str
-    effect: bool
+    perform: Callable[[Exchange, Answer], Awaitable[web.StreamResponse]] = attrs.field(repr=False)
+    """Answers a request in this way; it is given the right answer, if the request took effect."""
+    effect: bool = True
     """Whether the request is carried out all the same."""
-    perform: Callable[[Exchange], Awaitable[web.StreamResponse]] = attrs.field(repr=False)
-    """Answers a request in this way."""
     early: bool = False
     """Whether it strikes when the head of a request has come, before the body is read."""
 
@@ -49,13 +49,7 @@ def answer(
     content = body.encode() if isinstance(body, str) else body
     content = content if isinstance(content, bytes) else orjson.dumps(content)
     canned = Answer(status, content, {"Content-Type": _JSON, **(headers or {})})
-
-    async def perform(exchange: Exchange) -> web.StreamResponse:
-        if effect:
-            await exchange.carry_out()
-        return exchange.send(canned)
-
-    return Glitch(f"answer {status}", effect, perform)
+    return attrs.evolve(_changed(f"answer {status}", lambda _due: canned), effect=effect)
 
 
 def html(status: int = 502, *, effect: bool = False) -> Glitch:
@@ -77,87 +71,65 @@ def redirect(location: str, status: int = 307) -> Glitch:
 
 def reset_before() -> Glitch:
     """Reset the connection before the request is read. Nothing is carried out."""
-
-    async def perform(exchange: Exchange) -> web.StreamResponse:
-        return exchange.reset()
-
-    return Glitch("reset_before", effect=False, perform=perform, early=True)
+    return Glitch("reset_before", _reset, effect=False, early=True)
 
 
 def reset_after() -> Glitch:
     """Carry out the request, and reset the connection instead of answering."""
-
-    async def perform(exchange: Exchange) -> web.StreamResponse:
-        await exchange.carry_out()
-        return exchange.reset()
-
-    return Glitch("reset_after", effect=True, perform=perform)
+    return Glitch("reset_after", _reset)
 
 
 def reset_midway() -> Glitch:
     """Carry out the request, and reset the connection in the middle of the answer."""
 
-    async def perform(exchange: Exchange) -> web.StreamResponse:
-        due = await exchange.carry_out()
+    async def perform(exchange: Exchange, due: Answer) -> web.StreamResponse:
         response = await exchange.start(due, len(due.body))
         await response.write(due.body[: len(due.body) // 2])
-        return exchange.reset()
+        await exchange.reset()
 
-    return Glitch("reset_midway", effect=True, perform=perform)
+    return Glitch("reset_midway", perform)
 
 
 def idle_close() -> Glitch:
     """Carry out the request and answer it; then close the connection, unannounced."""
 
-    async def perform(exchange: Exchange) -> web.StreamResponse:
-        due = await exchange.carry_out()
+    async def perform(exchange: Exchange, due: Answer) -> web.StreamResponse:
         response = await exchange.start(due, len(due.body))
         await response.write(due.body)
         # The head has gone out: this closes the connection without a word in it.
         response.force_close()
         return response
 
-    return Glitch("idle_close", effect=True, perform=perform)
+    return Glitch("idle_close", perform)
 
 
 def hang_before() -> Glitch:
     """Read the request and never answer. Nothing is carried out."""
-
-    async def perform(exchange: Exchange) -> web.StreamResponse:
-        await exchange.hang()
-
-    return Glitch("hang_before", effect=False, perform=perform)
+    return Glitch("hang_before", _hang, effect=False)
 
 
 def hang_after() -> Glitch:
     """Carry out the request and never answer."""
-
-    async def perform(exchange: Exchange) -> web.StreamResponse:
-        await exchange.carry_out()
-        await exchange.hang()
-
-    return Glitch("hang_after", effect=True, perform=perform)
+    return Glitch("hang_after", _hang)
 
 
 def slow(*, pause: float = 0.01, piece: int = 1) -> Glitch:
     """Carry out the request; answer *piece* bytes at a time, with *pause* seconds between."""
 
-    async def perform(exchange: Exchange) -> web.StreamResponse:
-        due = await exchange.carry_out()
+    async def perform(exchange: Exchange, due: Answer) -> web.StreamResponse:
         response = await exchange.start(due, len(due.body))
         for start in range(0, len(due.body), piece):
             await response.write(due.body[start : start + piece])
             await asyncio.sleep(pause)
         return response
 
-    return Glitch("slow", effect=True, perform=perform)
+    return Glitch("slow", perform)
 
 
 def oversized(size: int = 60_000_000) -> Glitch:
     """Carry out the request; pad the answer with blanks to *size* bytes. It stays valid JSON."""
 
-    async def perform(exchange: Exchange) -> web.StreamResponse:
-        due = await exchange.carry_out()
+    async def perform(exchange: Exchange, due: Answer) -> web.StreamResponse:
         left = max(0, size - len(due.body))
         response = await exchange.start(due, len(due.body) + left)
         await response.write(due.body)
@@ -165,7 +137,7 @@ def oversized(size: int = 60_000_000) -> Glitch:
             await response.write(_BLANKS[: left - start])
         return response
 
-    return Glitch("oversized", effect=True, perform=perform)
+    return Glitch("oversized", perform)
 
 
 def truncated() -> Glitch:
@@ -186,18 +158,25 @@ def wrong_encoding(coding: str = "gzip") -> Glitch:
 def wrong_length(by: int = 100) -> Glitch:
     """Carry out the request; answer with a `Content-Length` that is wrong by *by* bytes."""
 
-    async def perform(exchange: Exchange) -> web.StreamResponse:
-        due = await exchange.carry_out()
-        return exchange.send_raw(due, max(0, len(due.body) + by))
+    async def perform(exchange: Exchange, due: Answer) -> NoReturn:
+        await exchange.send_raw(due, max(0, len(due.body) + by))
 
-    return Glitch("wrong_length", effect=True, perform=perform)
+    return Glitch("wrong_length", perform)
+
+
+async def _reset(exchange: Exchange, _due: Answer) -> NoReturn:
+    await exchange.reset()
+
+
+async def _hang(exchange: Exchange, _due: Answer) -> NoReturn:
+    await exchange.hang()
 
 
 def _changed(name: str, change: Callable[[Answer], Answer]) -> Glitch:
-    async def perform(exchange: Exchange) -> web.StreamResponse:
-        return exchange.send(change(await exchange.carry_out()))
+    async def perform(exchange: Exchange, due: Answer) -> web.StreamResponse:
+        return exchange.send(change(due))
 
-    return Glitch(name, effect=True, perform=perform)
+    return Glitch(name, perform)
 
 
 def _with_header(due: Answer, name: str, value: str) -> Answer:

@@ -19,24 +19,20 @@ class Magic(NamedTuple):
     """Whether the whole request is refused; otherwise the number fails alone."""
     transient: bool
     """Whether it succeeds after `Rules.magic_attempts` failures; otherwise it never does."""
+    blocking_only: bool
+    """Whether it fails only when it is blocked; otherwise when it is unblocked, too."""
 
 
-_LASTING_PER_NUMBER: Final = (131021, 131047, 139101)
-_TRANSIENT_PER_NUMBER: Final = (131000, 131016, 131057, 133004, 139103)
-_LASTING_WHOLE: Final = (131005, 131031)
-_TRANSIENT_WHOLE: Final = (130429,)
+_WHOLE: Final = (130429, 131005, 131031)
+_TRANSIENT: Final = (130429, 131000, 131016, 131057, 133004, 139103)
+# Neither the 24-hour rule nor a full blocklist keeps anybody from being unblocked.
+_BLOCKING_ONLY: Final = (131047, 139101)
+_CODES: Final = (*_WHOLE, *_TRANSIENT, *_BLOCKING_ONLY, 131021)
 
-
-def _table(codes: tuple[int, ...], *, whole: bool, transient: bool) -> dict[str, Magic]:
-    return {str(code): Magic(code, whole, transient) for code in codes}
-
-
-MAGIC: Final[dict[str, Magic]] = (
-    _table(_LASTING_PER_NUMBER, whole=False, transient=False)
-    | _table(_TRANSIENT_PER_NUMBER, whole=False, transient=True)
-    | _table(_LASTING_WHOLE, whole=True, transient=False)
-    | _table(_TRANSIENT_WHOLE, whole=True, transient=True)
-)
+MAGIC: Final[dict[str, Magic]] = {
+    str(code): Magic(code, code in _WHOLE, code in _TRANSIENT, code in _BLOCKING_ONLY)
+    for code in _CODES
+}
 """Each ending, and what it does."""
 
 

@@ -1,16 +1,12 @@
-"""Recorded requests, and scheduled glitches: which requests a glitch strikes."""
+"""The requests that a sandbox got and the webhooks that it posted; a `repr` shows no secrets."""
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Mapping
 from typing import Final
 
 import attrs
-from attrs import validators
-
-from blockusers.sandbox.glitches import Glitch
 
 _LONG_NUMBER: Final = re.compile(r"([0-9]{4})[0-9]{3,}([0-9]{2})")
 
@@ -23,7 +19,7 @@ def _counted(users: tuple[str, ...]) -> str:
     return f"<{len(users)}>"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class RecordedRequest:
     """One request that a sandbox got. Its `repr` shows neither tokens nor phone numbers."""
 
@@ -44,46 +40,17 @@ class RecordedRequest:
     """The name of the glitch that struck it."""
 
 
-@attrs.define(kw_only=True)
-class ScheduledGlitch:
-    """A glitch, and which requests it strikes."""
+@attrs.define(kw_only=True, eq=False)
+class RecordedWebhook:
+    """One webhook that a sandbox posts until it is answered with 200."""
 
-    glitch: Glitch
-    at: frozenset[int] | None
-    user: str | None
-    method: str | None
-    times: int | None = attrs.field(validator=validators.optional(validators.ge(1)))
-    probability: float | None = attrs.field(
-        validator=validators.optional(validators.and_(validators.ge(0), validators.le(1)))
-    )
-    seed: int
-    _left: int | None = attrs.field(init=False)
-    _random: random.Random = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._left = self.times
-        self._random = random.Random(self.seed)  # noqa: S311  # chance, not secrecy
-
-    @property
-    def early(self) -> bool:
-        """Whether it can strike before the body is read."""
-        return self.glitch.early and self.user is None
-
-    def strikes(self, request: RecordedRequest) -> bool:
-        """Return whether the glitch strikes *request*, and count it if so."""
-        if not self._is_for(request) or not self._by_chance():
-            return False
-        if self._left is not None:
-            self._left -= 1
-        return True
-
-    def _is_for(self, request: RecordedRequest) -> bool:
-        return (
-            self._left != 0
-            and (self.at is None or request.number in self.at)
-            and self.method in {None, request.method}
-            and (self.user is None or self.user in {user.lstrip("+") for user in request.users})
-        )
-
-    def _by_chance(self) -> bool:
-        return self.probability is None or self._random.random() < self.probability
+    message_id: str
+    body: bytes = attrs.field(repr=False)
+    attempts: int = 0
+    """How often it was posted."""
+    status: int | None = None
+    """The status of the last answer; `None`: the last attempt got none, or there was no attempt."""
+    error: str | None = None
+    """Why the last attempt got no answer."""
+    delivered_at: float | None = None
+    """When it was answered with 200, in seconds since 1970; `None`: it is pending."""

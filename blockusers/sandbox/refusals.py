@@ -51,10 +51,7 @@ WORDINGS: Final[dict[int, Wording]] = {
 
 
 class Refusal(Exception):
-    """The whole request is refused, and nothing of it was carried out.
-
-    With *graph_method* the error is one of how the Graph API was called.
-    """
+    """The whole request is refused, and nothing of it was carried out."""
 
     def __init__(
         self,
@@ -63,13 +60,11 @@ class Refusal(Exception):
         *,
         message: str | None = None,
         subcode: int | None = None,
-        graph_method: bool = False,
     ) -> None:
         wording = WORDINGS[code]
-        super().__init__(f"({code}) {details or wording.details}")
         self.code = code
         self.subcode = subcode
         self.status = wording.status
         self.message = message or wording.message
         self.details = details or wording.details
-        self.type = "GraphMethodException" if graph_method else "OAuthException"
+        super().__init__(f"({code}) {self.details}")

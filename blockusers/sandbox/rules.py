@@ -6,6 +6,7 @@ a field here, so that a client can be tested with every way in which the real se
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 import attrs
@@ -17,12 +18,9 @@ SANDBOX_TOKEN: Final = "EAASandboxOnly0ZBq7tZAnHhKcOpensNothingElse0fYw9LkRj3mXv
 _from_one = validators.and_(validators.instance_of(int), validators.ge(1))
 _from_zero = validators.and_(validators.instance_of(int), validators.ge(0))
 _http_status = validators.and_(_from_one, validators.ge(200), validators.le(599))
+_more_than_0: Callable[[Any, Any, Any], None] = validators.optional(validators.gt(0))
 _digits = validators.matches_re(r"[0-9]+")
-
-
-def _more_than_0(_rules: Any, field: attrs.Attribute[Any], value: float | None) -> None:
-    if value is not None and not value > 0:
-        raise ValueError(f"{field.name} must be more than 0, or None: {value}")
+_tokens: Callable[[Any, Any, Any], None] = validators.deep_mapping(_digits, validators.min_len(1))
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +37,11 @@ class Rules:
     access_token: str = attrs.field(
         default=SANDBOX_TOKEN, repr=False, validator=validators.min_len(1)
     )
-    """The one token that is accepted."""
+    """The token that is accepted."""
+    access_tokens: Mapping[str, str] = attrs.field(
+        factory=dict, converter=dict, repr=False, hash=False, validator=_tokens
+    )
+    """Tokens of business numbers that have one of their own, by id; no other is then accepted."""
     app_secret: str | None = attrs.field(
         default=None, repr=False, validator=validators.optional(validators.min_len(1))
     )
@@ -86,6 +88,14 @@ class Rules:
     latency: float = attrs.field(default=0.0, validator=validators.ge(0))
     """How long an answer takes. The effect comes first, then the wait."""
 
+    # How webhooks are posted.
+    webhook_timeout: float = attrs.field(default=10.0, validator=validators.gt(0))
+    """How long the receiver may take to answer."""
+    webhook_retry_wait: float = attrs.field(default=0.1, validator=validators.gt(0))
+    """The wait before a webhook is posted again; it grows by half each time."""
+    webhook_retry_wait_max: float = attrs.field(default=5.0, validator=validators.gt(0))
+    """The longest such wait."""
+
     # How POST and DELETE are answered.
     mixed_status: int = attrs.field(default=400, validator=_http_status)
     """The HTTP status of an answer in which some user failed."""
@@ -116,6 +126,10 @@ class Rules:
     largest_page: int = attrs.field(default=100, validator=_from_one)
     """The most rows of a page, whatever `limit` is asked for."""
     next_links: bool = False
-    """Whether pages carry `paging.next` and `paging.previous`: traps, never to be called."""
+    """Whether pages carry `paging.next`: a trap, never to be requested."""
     nested_listing: bool = False
     """Whether the list has the older, nested shape."""
+
+    def token_of(self, phone_number_id: str) -> str:
+        """Return the token of a business number."""
+        return self.access_tokens.get(phone_number_id, self.access_token)

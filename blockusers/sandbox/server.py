@@ -1,35 +1,36 @@
-"""The sandbox: a real HTTP server on this machine that behaves like Meta's endpoint.
+"""`Sandbox`: starts a server that behaves like Meta's endpoint, scripts it, and shows what it saw.
 
-It always runs in a thread of its own, on an event loop of its own.  So it serves plain tests,
-asyncio and anyio alike, and answers while a test blocks its own loop; its methods may be called
-from any thread, for a lock guards all that is shared.
+Its methods may be called from any thread, for a lock guards all that is shared.
 """
 
 from __future__ import annotations
 
-import asyncio
-import socket
+import random
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
-from functools import partial
-from typing import Any, Final, NotRequired, Self, TypedDict, cast
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NotRequired, Self, TypedDict
 
 import attrs
-from aiohttp import web
 
-from blockusers.sandbox.answers import Answer
 from blockusers.sandbox.blocklist import Blocklist
-from blockusers.sandbox.endpoint import Call, Endpoint
-from blockusers.sandbox.exchange import Exchange
+from blockusers.sandbox.endpoint import Endpoint
 from blockusers.sandbox.glitches import Glitch
-from blockusers.sandbox.records import RecordedRequest, ScheduledGlitch
+from blockusers.sandbox.handler import Handler
+from blockusers.sandbox.messages import (
+    Business,
+    Person,
+    bsuid_of,
+    identity_changed,
+    incoming,
+    new_message_id,
+)
+from blockusers.sandbox.poster import WebhookPoster
+from blockusers.sandbox.records import RecordedRequest, RecordedWebhook
 from blockusers.sandbox.rules import Rules
+from blockusers.sandbox.schedule import ScheduledGlitch
+from blockusers.sandbox.thread import ServerThread
 from blockusers.sandbox.users import key_of
-
-_LARGEST_BODY: Final = 64 * 2**20
-# asyncio needs three turns of its loop from the accepting of a connection to its protocol.
-_TURNS_TO_ACCEPT: Final = 5
 
 
 class Credentials(TypedDict):
@@ -50,6 +51,10 @@ class Sandbox:
         rules: What is enforced, and how answers are worded.
         host: The address to listen on; keep to loopback unless others are to use it.
         port: The port to listen on; 0 picks a free one, which later starts then keep.
+        webhook_url: Post a signed webhook there for each message, as `message_from` says.
+        app_secret: Sign webhooks with this, and ask requests for a proof made with it; the same as
+            `Rules.app_secret`.
+        allow_remote_webhook: Whether *webhook_url* may be on another machine.
         clock: Gives the time in seconds since 1970, for everything but `Rules.latency`.
     """
 
@@ -59,18 +64,22 @@ class Sandbox:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        webhook_url: str | None = None,
+        app_secret: str | None = None,
+        allow_remote_webhook: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.rules = Rules() if rules is None else rules
-        self._host = host
-        self._port = port
-        self._endpoint = Endpoint(self.rules, clock)
+        if app_secret is not None:
+            self.rules = attrs.evolve(self.rules, app_secret=app_secret)
+        self._clock = clock
         self._lock = threading.Lock()
-        self._requests: list[RecordedRequest] = []
-        self._scheduled: list[ScheduledGlitch] = []
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.SelectorEventLoop
-        self._stopping: asyncio.Event
+        self._endpoint = Endpoint(self.rules, clock)
+        self._poster = WebhookPoster(self.rules, clock, allow_remote=allow_remote_webhook)
+        if webhook_url is not None:
+            self.post_webhooks_to(webhook_url)
+        self._handler = Handler(self._endpoint, self._lock, self.rules.latency)
+        self._thread = ServerThread(host, port, self._handler.handle, self._poster.run)
 
     # Starting and stopping.
 
@@ -81,25 +90,11 @@ class Sandbox:
             OSError: the port is taken.
             RuntimeError: it runs already.
         """
-        if self._thread is not None:
-            raise RuntimeError("this sandbox is running already")
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.create_server((self._host, self._port), family=family)
-        self._port = listener.getsockname()[1]
-        # Not the platform's own loop: `_serve` needs `remove_reader`, which Windows's has not.
-        self._loop = asyncio.SelectorEventLoop()
-        self._stopping = asyncio.Event()
-        self._thread = threading.Thread(
-            target=self._run, args=[listener], name="blockusers-sandbox", daemon=True
-        )
         self._thread.start()
 
     def stop(self) -> None:
         """Cut every connection and end the thread. Stopping twice does no harm."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            self._loop.call_soon_threadsafe(self._stopping.set)
-            thread.join()
+        self._thread.stop()
 
     def __enter__(self) -> Self:
         self.start()
@@ -120,17 +115,18 @@ class Sandbox:
     @property
     def url(self) -> str:
         """Where it listens, or did before it was stopped."""
-        if self._port == 0:
-            raise RuntimeError("this sandbox has not been started yet")
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return self._thread.url
 
     @property
     def credentials(self) -> Credentials:
         """Keywords for a `blockusers.Account`, for the first business number of the rules."""
+        return self.credentials_of(self.rules.phone_number_ids[0])
+
+    def credentials_of(self, phone_number_id: str) -> Credentials:
+        """Return keywords for a `blockusers.Account` of one of several business numbers."""
         credentials = Credentials(
-            phone_number_id=self.rules.phone_number_ids[0],
-            access_token=self.rules.access_token,
+            phone_number_id=phone_number_id,
+            access_token=self.rules.token_of(phone_number_id),
             base_url=self.url,
         )
         if self.rules.app_secret is not None:
@@ -139,9 +135,8 @@ class Sandbox:
 
     @property
     def requests(self) -> tuple[RecordedRequest, ...]:
-        """The requests it saw, in the order in which they arrived."""
-        with self._lock:
-            return tuple(self._requests)
+        """The requests it saw, the last 100,000, in the order in which they arrived."""
+        return self._handler.requests
 
     def blocklist(self, phone_number_id: str | None = None) -> frozenset[str]:
         """Return who is blocked, as `wa_id` or BSUID; `None` is the first business number."""
@@ -150,10 +145,108 @@ class Sandbox:
 
     # Changes without a request.
 
-    def message_from(self, *users: str, phone_number_id: str | None = None) -> None:
-        """Let *users* write to the business now, so that they can be blocked for a while."""
+    def message_from(
+        self,
+        user: str,
+        *,
+        text: str = "Hello",
+        user_id: str | None = None,
+        phone_number_id: str | None = None,
+        name: str = "Somebody",
+        username: str | None = None,
+        field: str = "messages",
+        wrote_at: float | None = None,
+        message_id: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> str | None:
+        """Let *user* write to the business, so that they can be blocked for a while.
+
+        If there is a `webhook_url`, a signed webhook is posted there, again and again until it is
+        answered with 200. This returns at once.
+
+        Args:
+            user: A phone number, or a BSUID: then the webhook shows no number.
+            text: What is written.
+            user_id: The BSUID of somebody who has a number, too; by default one is made from the
+                number, and `""` shows none.
+            phone_number_id: The business number written to; by default the first.
+            name: The name of their profile.
+            username: Their user name.
+            field: `standby`, while Meta's own agent holds the chat.
+            wrote_at: When, in seconds since 1970; by default now.
+            message_id: The id of the message; pass one again to repeat that message.
+            extra: More keys of the message, or others than usual, such as `{"group_id": "1"}`.
+
+        Returns:
+            The id of the message; `None` if the business does not get it, for it has blocked
+            *user*.
+        """
+        business = self._business(phone_number_id)
+        sender = self._person(user, user_id)
+        at = self._clock() if wrote_at is None else wrote_at
         with self._lock:
-            self._blocklist(phone_number_id).message_from(self._keys(users))
+            if not self._blocklist(phone_number_id).message_from(sender.ids, at):
+                return None
+        head = {"id": message_id or new_message_id(), "timestamp": str(int(at))}
+        message = {**head, "type": "text", "text": {"body": text}, **(extra or {})}
+        profile = {"name": name} if username is None else {"name": name, "username": username}
+        body = incoming(business, sender, message, profile=profile, field=field)
+        return self._post(head["id"], body)
+
+    def identity_changed(
+        self,
+        old: str,
+        new: str,
+        *,
+        previous_user_id: str | None = None,
+        user_id: str | None = None,
+        phone_number_id: str | None = None,
+        changed_at: float | None = None,
+        message_id: str | None = None,
+    ) -> str:
+        """Tell the webhook that somebody has another number, or another BSUID.
+
+        Nobody is blocked or unblocked by that here, and the webhook is posted for blocked people,
+        too: Meta does not say what it does.
+
+        Args:
+            old: The number or the BSUID before.
+            new: The number or the BSUID now.
+            previous_user_id: The BSUID before, if *old* is a number; by default one is made from
+                the number, and `""` shows none.
+            user_id: The BSUID now, likewise.
+            phone_number_id: The business number that is told; by default the first.
+            changed_at: When, in seconds since 1970; by default now.
+            message_id: The id of the system message; pass one again to repeat it.
+
+        Returns:
+            The id of the system message.
+        """
+        at = self._clock() if changed_at is None else changed_at
+        head = {"id": message_id or new_message_id(), "timestamp": str(int(at))}
+        before, now = self._person(old, previous_user_id), self._person(new, user_id)
+        body = identity_changed(self._business(phone_number_id), before, now, head)
+        return self._post(head["id"], body)
+
+    @property
+    def webhooks(self) -> tuple[RecordedWebhook, ...]:
+        """The last 10,000 webhooks, delivered or pending, in the order of their messages."""
+        return self._poster.records
+
+    def post_webhooks_to(self, webhook_url: str) -> None:
+        """Post webhooks to *webhook_url* from now on, also those that are pending."""
+        self._poster.aim(webhook_url)
+
+    def wait_delivered(self, timeout: float = 10.0) -> None:
+        """Wait until every webhook was answered with 200.
+
+        It blocks. In an async test, where the receiver runs on the loop of the test, write
+        `await asyncio.to_thread(sandbox.wait_delivered)`.
+
+        Raises:
+            TimeoutError: some were not, after *timeout* seconds.
+        """
+        self._poster.wait_delivered(timeout)
 
     def block(self, *users: str, phone_number_id: str | None = None) -> None:
         """Block *users* without a request, whatever the rules say."""
@@ -195,104 +288,41 @@ class Sandbox:
         """
         if not isinstance(glitch, Glitch):
             raise TypeError("glitch: call it, as in glitches.reset_after()")
-        scheduled = ScheduledGlitch(
-            glitch=glitch,
-            at=None if at is None else frozenset([at] if isinstance(at, int) else at),
-            user=None if user is None else user.lstrip("+"),
-            method=None if method is None else method.upper(),
-            times=times if at is None else None,
-            probability=probability,
-            seed=seed,
+        self._handler.schedule(
+            ScheduledGlitch(
+                glitch=glitch,
+                at=None if at is None else frozenset([at] if isinstance(at, int) else at),
+                user=None if user is None else user.lstrip("+"),
+                method=None if method is None else method.upper(),
+                left=times if at is None else None,
+                probability=probability,
+                chance=random.Random(seed),  # noqa: S311  # not for secrets
+            )
         )
-        with self._lock:
-            self._scheduled.append(scheduled)
+
+    def _post(self, message_id: str, body: bytes) -> str:
+        if self._poster.url is not None:
+            self._poster.post(message_id, body)
+        return message_id
+
+    def _business(self, phone_number_id: str | None) -> Business:
+        return Business(self._id_of(phone_number_id), self.rules.own_number)
+
+    def _person(self, user: str, user_id: str | None) -> Person:
+        key = key_of(user, rewrite=self.rules.rewrite_wa_ids)
+        if "." in key:
+            return Person("", key)
+        return Person(key, bsuid_of(key) if user_id is None else user_id)
 
     def _blocklist(self, phone_number_id: str | None) -> Blocklist:
-        number = self.rules.phone_number_ids[0] if phone_number_id is None else phone_number_id
-        return self._endpoint.numbers[number].blocklist
+        return self._endpoint.numbers[self._id_of(phone_number_id)].blocklist
+
+    def _id_of(self, phone_number_id: str | None) -> str:
+        if phone_number_id is None:
+            return self.rules.phone_number_ids[0]
+        if phone_number_id not in self.rules.phone_number_ids:
+            raise KeyError(phone_number_id)
+        return phone_number_id
 
     def _keys(self, users: Iterable[str]) -> list[str]:
         return [key_of(user, rewrite=self.rules.rewrite_wa_ids) for user in users]
-
-    # Serving: all below runs in the sandbox's own thread.
-
-    def _run(self, listener: socket.socket) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._serve(listener))
-
-    async def _serve(self, listener: socket.socket) -> None:
-        app = web.Application(client_max_size=_LARGEST_BODY)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        # With handlers cancelled, what hangs ends when its client leaves or is cut off.
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
-        await runner.setup()
-        await web.SockSite(runner, listener).start()
-        await self._stopping.wait()
-        # asyncio leaks a connection that is being accepted while its server is closed. So first
-        # accepting stops, then all connections are cut, and only then the server is closed.
-        self._loop.remove_reader(listener)
-        await _hang_up(cast("web.Server", runner.server))
-        await runner.cleanup()
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
-        recorded, glitch = self._record(request)
-        body = b"" if glitch else await request.read()
-        call = Call(request.method, request.path, request.query, request.headers, body)
-        exchange = Exchange(
-            request,
-            partial(self._act, call),
-            partial(self._note_answer, recorded.number),
-            self.rules.latency,
-        )
-        glitch = glitch or self._read(recorded.number, call.users)
-        if glitch is not None:
-            return await glitch.perform(exchange)
-        return exchange.send(await exchange.carry_out())
-
-    def _record(self, request: web.Request) -> tuple[RecordedRequest, Glitch | None]:
-        """Record a request whose head has come; return the glitch that strikes already."""
-        with self._lock:
-            recorded = RecordedRequest(
-                number=len(self._requests) + 1,
-                method=request.method,
-                path=request.path,
-                query=request.query,
-                headers=request.headers,
-            )
-            self._requests.append(recorded)
-            return recorded, self._strike(recorded, early=True)
-
-    def _read(self, number: int, users: tuple[str, ...]) -> Glitch | None:
-        """Record who is named; return the glitch that strikes."""
-        with self._lock:
-            return self._strike(self._update(number, users=users), early=False)
-
-    def _strike(self, request: RecordedRequest, *, early: bool) -> Glitch | None:
-        due = (each for each in self._scheduled if each.early is early)
-        glitch = next((each.glitch for each in due if each.strikes(request)), None)
-        if glitch is not None:
-            self._update(request.number, glitch=glitch.name)
-        return glitch
-
-    def _act(self, call: Call) -> Answer:
-        with self._lock:
-            return self._endpoint.answer(call)
-
-    def _note_answer(self, number: int, answer: Answer) -> None:
-        """Record what is answered, before the client can know it."""
-        with self._lock:
-            self._update(number, status=answer.status, code=answer.code)
-
-    def _update(self, number: int, **changes: Any) -> RecordedRequest:
-        request = attrs.evolve(self._requests[number - 1], **changes)
-        self._requests[number - 1] = request
-        return request
-
-
-async def _hang_up(server: web.Server) -> None:
-    """Cut all connections, also those that are just being accepted, which takes some turns."""
-    for _ in range(_TURNS_TO_ACCEPT):
-        for connection in server.connections:
-            if connection.transport is not None:
-                connection.transport.abort()
-        await asyncio.sleep(0)

@@ -7,7 +7,6 @@ The key says who is meant, whatever the spelling.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from blockusers.sandbox.refusals import Refusal
@@ -70,8 +69,8 @@ def read_entry(entry: Any, *, rewrite: bool) -> User:
     if not isinstance(text, str):
         raise Refusal(100, "Each entry of block_users needs a string as user or user_id")
     key = _phone_key(text, rewrite=rewrite) if name == "user" else _bsuid_key(text)
-    if not key or len(fields) > 1:
-        _reject_parent_ids(fields.values())
+    if any(_PARENT_ID.fullmatch(value) for value in fields.values() if isinstance(value, str)):
+        raise Refusal(100, "Parent business-scoped user ids are not supported")
     return User(text, key)
 
 
@@ -84,8 +83,3 @@ def _phone_key(text: str, *, rewrite: bool) -> str:
 
 def _bsuid_key(text: str) -> str:
     return text if _BSUID.fullmatch(text) else ""
-
-
-def _reject_parent_ids(values: Iterable[Any]) -> None:
-    if any(isinstance(value, str) and _PARENT_ID.fullmatch(value) for value in values):
-        raise Refusal(100, "Parent business-scoped user ids are not supported")

@@ -48,11 +48,37 @@ def test_the_environment_is_only_the_sandboxes(
     assert blockusers.Account.from_env() == account
 
 
+class TestOverriddenRules:
+    """A fixture of the same name changes the sandbox."""
+
+    @pytest.fixture
+    def blockusers_rules(self) -> Rules:
+        return Rules(capacity=7, app_secret="secret")
+
+    def test_rules(
+        self, blockusers_sandbox: Sandbox, blockusers_account: blockusers.Account
+    ) -> None:
+        """The account knows what has changed for it."""
+        assert blockusers_sandbox.rules.capacity == 7
+        assert blockusers_account.app_secret == "secret"
+
+
+@pytest.mark.parametrize("time", [1, 2])
+def test_every_test_gets_a_fresh_sandbox(blockusers_sandbox: Sandbox, time: int) -> None:
+    """What one test blocks is unknown to the next."""
+    assert not blockusers_sandbox.blocklist()
+    blockusers_sandbox.block("16505551234")
+
+
 ASYNC_TEST = """
     import blockusers
     import pytest
 
     clients = []
+
+    @pytest.fixture
+    def anyio_backend():
+        return "asyncio"
 
     @pytest.mark.{mark}
     async def test_client(blockusers_client, blockusers_sandbox):
@@ -66,57 +92,26 @@ ASYNC_TEST = """
 """
 
 
-@pytest.mark.parametrize(
-    ("mark", "options"),
-    [
-        ("asyncio", ["-o", "asyncio_mode=strict"]),
-        ("anyio", ["-p", "no:asyncio"]),
-        ("anyio", ["-o", "asyncio_mode=strict"]),
-    ],
-    ids=["strict", "anyio", "anyio beside asyncio"],
-)
-def test_the_client_in_every_mode(pytester: pytest.Pytester, mark: str, options: list[str]) -> None:
+def test_the_client_in_strict_mode(pytester: pytest.Pytester) -> None:
     """Whatever runs the async tests of a program also opens and closes the client.
 
     Our own tests run in the automatic mode of pytest-asyncio.
     """
-    pytester.makepyfile(ASYNC_TEST.format(mark=mark))
-    pytester.makeconftest(
-        "import pytest\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'"
-    )
-
-    pytester.runpytest_subprocess("-p", "no:cacheprovider", *options).assert_outcomes(passed=2)
-
-
-def test_the_client_without_a_plugin_for_async_tests(pytester: pytest.Pytester) -> None:
-    """Nobody can open a client without a plugin that runs async fixtures; pytest says so."""
-    pytester.makepyfile("def test_client(blockusers_client):\n    pass")
-    result = pytester.runpytest_subprocess("-p", "no:asyncio", "-p", "no:anyio")
-
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines("*requested an async fixture 'blockusers_client'*")
-
-
-def test_the_rules_can_be_overridden(pytester: pytest.Pytester) -> None:
-    """A fixture of the same name changes the sandbox; every test gets a fresh one."""
     pytester.makepyfile(
-        """
-        import pytest
-        from blockusers.sandbox import Rules
-
-        @pytest.fixture
-        def blockusers_rules():
-            return Rules(capacity=7, app_secret="secret")
-
-        def test_rules(blockusers_sandbox, blockusers_account):
-            assert 7 == blockusers_sandbox.rules.capacity
-            assert "secret" == blockusers_account.app_secret
-            blockusers_sandbox.block("16505551234")
-
-        @pytest.mark.parametrize("time", [1, 2])
-        def test_fresh(blockusers_sandbox, time):
-            assert not blockusers_sandbox.blocklist()
-        """
+        test_asyncio=ASYNC_TEST.format(mark="asyncio"), test_anyio=ASYNC_TEST.format(mark="anyio")
     )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-o", "asyncio_mode=strict")
 
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=3)
+    result.assert_outcomes(passed=4)
+
+
+def test_the_client_without_pytest_asyncio(pytester: pytest.Pytester) -> None:
+    """AnyIO's plugin opens the client as well; what has no plugin is told so by pytest."""
+    pytester.makepyfile(
+        test_anyio=ASYNC_TEST.format(mark="anyio"),
+        test_plain="def test_client(blockusers_client):\n    pass",
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio")
+
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines("*requested an async fixture 'blockusers_client'*")

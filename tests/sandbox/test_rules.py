@@ -33,6 +33,9 @@ from blockusers.sandbox import Rules
         {"own_number": "+15550783881"},
         {"access_token": ""},
         {"app_secret": ""},
+        {"access_tokens": {"one": "token"}},
+        {"access_tokens": {"1": ""}},
+        {"webhook_retry_wait": 0},
         {"magic_attempts": -1},
     ],
 )
@@ -44,7 +47,7 @@ def test_nonsense_is_refused(wrong: dict[str, Any]) -> None:
 
 def test_secrets_stay_out_of_the_repr() -> None:
     """A sandbox may be run with a real-looking secret; it is not printed."""
-    text = repr(Rules(access_token="tok-123", app_secret="sec-456"))
+    text = repr(Rules(access_token="tok-123", app_secret="sec-456", access_tokens={"1": "tok-123"}))
 
     assert "tok-123" not in text
     assert "sec-456" not in text

@@ -129,9 +129,13 @@ def test_credentials(api: Api) -> None:
 
 
 def test_an_unknown_business_number(api: Api) -> None:
-    """Its blocklist cannot be asked for."""
+    """Its blocklist cannot be asked for, and nobody can write to it."""
     with pytest.raises(KeyError):
         api.sandbox.blocklist("1")
+    with pytest.raises(KeyError):
+        api.sandbox.message_from(ANN, phone_number_id="1")
+    with pytest.raises(KeyError):
+        api.sandbox.identity_changed(ANN, "US.1", phone_number_id="1")
 
 
 @pytest.mark.parametrize("user", ["", "+1 650 555 0001", "US.ENT.1", "abc"])
@@ -169,6 +173,17 @@ def test_what_it_saw(api: Api) -> None:
     assert second.headers["authorization"].startswith("Bearer ")
     assert (third.users, third.code) == (("3",), 100)
     assert (fourth.users, fourth.code) == ((), 100)
+
+
+def test_it_remembers_the_last_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox that runs for days does not grow; the numbers go on, also for glitches."""
+    monkeypatch.setattr("blockusers.sandbox.handler.KEPT", 2)
+    with Sandbox(Rules(window=None)) as sandbox:
+        sandbox.glitch(glitches.html(), at=4)
+        statuses = [Api(sandbox).get().status for _ in range(4)]
+
+    assert statuses == [200, 200, 200, 502]
+    assert [seen.number for seen in sandbox.requests] == [3, 4]
 
 
 def test_its_records_keep_secrets(serve: Callable[..., Api]) -> None:

@@ -1,0 +1,220 @@
+"""Carries out the intents of one business number, page by page, until the guard is closed.
+
+One drain works on a number at a time, whatever the number of processes; the store sees to that.
+A page is sent as one request where the server permits it, and noted in the store before.  So what
+was on its way when a process died is known to the next one, and sent again: to block somebody twice
+does no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Final, Literal, TypeAlias, cast
+
+import attrs
+
+from blockusers.guard.answers import NO_ROOM, Answer, is_full, is_invalid, refuses_all, result_of
+from blockusers.guard.intents import Intent, Rank, Record, Result
+from blockusers.guard.stores.protocol import Queue, Store, StoreUnavailable
+from blockusers.observe.events import IntentsAnswered, NumberPaused
+from blockusers.observe.observers import Observers
+from blockusers.values.errors import ApiError
+from blockusers.values.outcome import Operation, why
+
+_LOG: Final = logging.getLogger("blockusers")
+
+PAGE: Final = 1000
+"""Most intents that are carried out at once: as many as fit into a request."""
+PAUSE: Final = 60.0
+"""Seconds after which a paused number is tried again."""
+_WAIT: Final = 1.0
+_LONGEST_WAIT: Final = 600.0
+_RECHECKED_AT_ONCE: Final = 500
+_OF_A_LIST: Final = 100
+"""More unblocks at once than this come from a list; they go behind people who have just written."""
+_MOST_EVICTED: Final = 1000
+
+OnFull: TypeAlias = Literal["evict", "stop"]
+
+CarryOut: TypeAlias = Callable[[Operation, Sequence[str], Rank], Awaitable[Sequence[Answer]]]
+"""Blocks or unblocks users; returns for each the outcome, or the error of the request."""
+
+
+class State(enum.Enum):
+    """What a drain is doing."""
+
+    WAITING = "waiting"
+    """Another process drains the number, or the store is not available."""
+    DRAINING = "draining"
+    """It carries out intents, and waits for more."""
+    PAUSED = "paused"
+    """The server refuses all requests, for a reason that people have to remove."""
+    FULL = "full"
+    """The blocklist is full, and there is nobody to evict."""
+
+
+@attrs.define(eq=False)
+class Drain:
+    """The drain of one business number."""
+
+    phone_number_id: str
+    """The number."""
+    store: Store
+    """Where its intents are."""
+    carry_out: CarryOut
+    """Sends the requests."""
+    denied_by: Callable[[Record], Awaitable[str | None]]
+    """Returns the key of the entry that still denies somebody, or None."""
+    late: float
+    """Seconds for which a request without an answer may still take effect."""
+    on_full: OnFull = "evict"
+    """What is done when the blocklist is full."""
+    observers: Observers = attrs.field(factory=Observers)
+    """Who is told of what was answered, and of pauses."""
+    state: State = attrs.field(default=State.WAITING, init=False)
+    """What it is doing."""
+    reason: str = attrs.field(default="", init=False)
+    """Why it does not drain; empty if it does."""
+    _closing: bool = attrs.field(default=False, init=False)
+    _no_page_on_its_way: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
+
+    async def run(self) -> None:
+        """Carry out intents until `close` is called, or the task is cancelled."""
+        self._no_page_on_its_way.set()
+        while not self._closing:
+            try:
+                async with self.store.queue(self.phone_number_id) as queue:
+                    self._is(State.DRAINING)
+                    await self._work_off(queue)
+            except Exception as error:
+                if not isinstance(error, StoreUnavailable):
+                    _LOG.error("guard: %s: %s", self.phone_number_id, why(error))
+                self._is(State.WAITING, why(error))
+                await asyncio.sleep(_WAIT)
+
+    async def close(self, within: float) -> None:
+        """Take no further page, and wait for the one that is on its way, for so many seconds."""
+        self._closing = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._no_page_on_its_way.wait()
+
+    async def _work_off(self, queue: Queue) -> None:
+        while not self._closing:
+            await self._recheck(queue)
+            page = await queue.take(PAGE, self.late)
+            if not page:
+                await self._wait_until_due(queue)
+                continue
+            self._no_page_on_its_way.clear()
+            try:
+                await self._carry_out(queue, page)
+            finally:
+                self._no_page_on_its_way.set()
+            if self.state is State.PAUSED:
+                await self._wait(queue, self.store.clock() + PAUSE)
+
+    async def _wait_until_due(self, queue: Queue) -> None:
+        due = await queue.due_at()
+        await queue.wait(_LONGEST_WAIT if due is None else max(0.0, due - self.store.clock()))
+
+    async def _wait(self, queue: Queue, until: float) -> None:
+        """Wait until a moment, whatever else happens in the store."""
+        while not self._closing and (left := until - self.store.clock()) > 0:
+            await queue.wait(left)
+
+    def _is(self, state: State, reason: str = "") -> None:
+        self.state, self.reason = state, reason
+
+    # ------------------------------------------------------------------ who is not denied any more
+
+    async def _recheck(self, queue: Queue) -> None:
+        """Want to unblock those whom the guard has blocked and nothing denies any more."""
+        while records := await queue.rechecks(_RECHECKED_AT_ONCE):
+            denied: dict[str, str] = {}
+            allowed: list[Record] = []
+            for record in records:
+                entry = await self.denied_by(record)
+                if entry is None:
+                    allowed.append(record)
+                else:
+                    denied[record.person] = entry
+            rank = Rank.SINGLE if len(allowed) <= _OF_A_LIST else Rank.BULK
+            await queue.rechecked(denied, [self._unblock(each, rank) for each in allowed])
+
+    def _unblock(self, record: Record, rank: Rank) -> Intent:
+        return Intent(
+            record.phone_number_id,
+            record.person,
+            Operation.UNBLOCK,
+            record.user,
+            ids=record.ids,
+            wrote_at=self.store.clock(),
+            rank=rank,
+        )
+
+    # ------------------------------------------------------------------ one page
+
+    async def _carry_out(self, queue: Queue, page: Sequence[Intent]) -> None:
+        now = self.store.clock()
+        expired = [each for each in page if each.not_after is not None and each.not_after < now]
+        await queue.settle([Result(each, reason="expired") for each in expired])
+        page = [each for each in page if each not in expired] if expired else page
+        if not page:
+            return
+        answers = await self._answers(page)
+        full = [
+            intent.person for intent, answer in zip(page, answers, strict=True) if is_full(answer)
+        ]
+        room = await self._make_room(queue, full)
+        now = self.store.clock()
+        results = [
+            result_of(intent, answer, now, room=room)
+            for intent, answer in zip(page, answers, strict=True)
+        ]
+        await queue.settle(results)
+        self._report(page[0].operation, results, answers)
+
+    async def _answers(self, page: Sequence[Intent]) -> Sequence[Answer]:
+        """Return the answers; if one user makes the whole request invalid, find out which."""
+        users = [each.user for each in page]
+        answers = list(await self.carry_out(page[0].operation, users, page[0].rank))
+        invalid = [index for index, answer in enumerate(answers) if is_invalid(answer)]
+        if len(invalid) < 2:
+            return answers
+        middle = len(invalid) // 2
+        for half in (invalid[:middle], invalid[middle:]):
+            found = await self._answers([page[index] for index in half])
+            for index, answer in zip(half, found, strict=True):
+                answers[index] = answer
+        return answers
+
+    async def _make_room(self, queue: Queue, full: Sequence[str]) -> bool:
+        """Evict those whom the guard blocked longest ago; return whether there will be room."""
+        if not full or self.on_full == "stop":
+            return False
+        own = (await self.store.counts(self.phone_number_id)).blocked
+        count = min(_MOST_EVICTED, max(len(full), own // 10))
+        return await queue.make_room(count, full) > 0
+
+    def _report(
+        self, operation: Operation, results: Sequence[Result], answers: Sequence[Answer]
+    ) -> None:
+        done = sum(each.done for each in results)
+        put_off = sum(each.retry_at is not None for each in results)
+        failed = len(results) - done - put_off
+        self.observers.tell(IntentsAnswered(operation.value, done, failed, put_off))
+        refusal = next(filter(refuses_all, answers), None)
+        if refusal is not None:
+            error = cast(ApiError, refusal)
+            if self.state is not State.PAUSED:
+                self.observers.tell(NumberPaused(error, PAUSE))
+            self._is(State.PAUSED, str(error))
+        elif any(each.reason == NO_ROOM for each in results):
+            self._is(State.FULL, NO_ROOM)
+        else:
+            self._is(State.DRAINING)

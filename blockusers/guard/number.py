@@ -1,0 +1,88 @@
+"""`GuardedNumber`: the client and the drain of one business number that a guard looks after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from blockusers.client import Client
+from blockusers.guard.answers import Answer
+from blockusers.guard.deny_list import DenyList
+from blockusers.guard.drain import Drain, OnFull
+from blockusers.guard.intents import Rank, Record
+from blockusers.guard.status import NumberStatus
+from blockusers.observe.logs import log
+from blockusers.observe.observers import Observer, Observers
+from blockusers.values.errors import BlockUsersError
+from blockusers.values.outcome import Operation, Outcome, Status
+from blockusers.values.report import Incomplete
+
+
+class GuardedNumber:
+    """One business number: its client and its drain."""
+
+    def __init__(
+        self,
+        client: Client,
+        deny_list: DenyList,
+        on_full: OnFull,
+        observers: Iterable[Observer],
+    ) -> None:
+        account = client.account
+        self.client = client
+        self.observers = Observers(account.phone_number_id, "", (log, *observers))
+        self._deny_list = deny_list
+        self.drain = Drain(
+            account.phone_number_id,
+            deny_list.store,
+            self._carry_out,
+            self._denied_by,
+            client.request_timeout,
+            on_full,
+            self.observers,
+        )
+
+    async def _denied_by(self, record: Record) -> str | None:
+        verdict = await self._deny_list.recognize(record.ids, record.phone_number_id)
+        return verdict.entry and verdict.entry.user
+
+    async def _carry_out(
+        self, operation: Operation, users: Sequence[str], rank: Rank
+    ) -> Sequence[Answer]:
+        if rank is Rank.BULK:
+            return await self._as_job(operation, users)
+        call = self.client.block_one
+        if operation is Operation.UNBLOCK:
+            call = self.client.unblock_one
+        answers = await asyncio.gather(*map(call, users), return_exceptions=True)
+        return [_expected(each) for each in answers]
+
+    async def _as_job(self, operation: Operation, users: Sequence[str]) -> Sequence[Answer]:
+        work = self.client.block if operation is Operation.BLOCK else self.client.unblock
+        try:
+            return await work(users)
+        except Incomplete as incomplete:
+            error = _expected(incomplete.error)
+            return [
+                error if each.status is Status.REMAINING else each for each in incomplete.report
+            ]
+
+    async def status(self) -> NumberStatus:
+        """Return what is being done for the number."""
+        counts = await self._deny_list.store.counts(self.client.account.phone_number_id)
+        drain = self.drain
+        return NumberStatus(
+            drain.state.value,
+            drain.reason,
+            counts.blocks,
+            counts.unblocks,
+            counts.blocked,
+            counts.oldest,
+        )
+
+
+def _expected(answer: Outcome | BaseException) -> Answer:
+    """Return *answer*; raise it if it is an error of an unknown kind."""
+    if isinstance(answer, Outcome | BlockUsersError):
+        return answer
+    raise answer

@@ -1,0 +1,48 @@
+"""`GuardStatus`: what a guard is doing, number by number, for status pages and probes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen
+class NumberStatus:
+    """What the guard is doing for one business number."""
+
+    state: str
+    """`draining`, `waiting` (another process drains it), `paused` or `full`."""
+    reason: str = ""
+    """Why it is not draining; empty if it is."""
+    to_block: int = 0
+    """People whom it wants to block, but has not yet."""
+    to_unblock: int = 0
+    """People whom it wants to unblock, but has not yet."""
+    blocked: int = 0
+    """People whom it has blocked."""
+    oldest: float | None = None
+    """When the oldest of those who wait began to wait, in seconds since 1970."""
+
+
+@attrs.frozen
+class GuardStatus:
+    """What a guard is doing, and has seen since it was opened. It names nobody."""
+
+    numbers: Mapping[str, NumberStatus]
+    """By phone number id."""
+    sightings: int = 0
+    """Incoming messages."""
+    denied: int = 0
+    """Messages of people who are on the deny list."""
+    rejected: int = 0
+    """Webhooks with a wrong signature, or that were no webhooks of Meta's."""
+    skipped: int = 0
+    """Parts of webhooks of an unknown shape, and senders whose ids name nobody."""
+    unknown_numbers: Mapping[str, int] = attrs.field(factory=dict[str, int])
+    """Messages to business numbers that the guard has no account for, by phone number id."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, fit for JSON."""
+        return attrs.asdict(self)

@@ -1,0 +1,437 @@
+"""The drain: it carries out the newest intent of each user, whatever goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from blockusers import (
+    AuthenticationError,
+    BlocklistFull,
+    Event,
+    Fault,
+    InvalidRequest,
+    Operation,
+    Outcome,
+    Status,
+)
+from blockusers.guard.answers import NO_ROOM, Answer
+from blockusers.guard.drain import Drain, OnFull, State
+from blockusers.guard.entries import Entry
+from blockusers.guard.intents import Counts, Rank, Record
+from blockusers.guard.stores.protocol import Filter, Store, StoreUnavailable
+from blockusers.guard.stores.sqlite import SqliteStore
+from blockusers.observe.events import IntentsAnswered, NumberPaused
+from blockusers.observe.observers import Observers
+from tests.guard.support import Server, block, pass_time, unblock, until
+from tests.support import PHONE_NUMBER_ID, Clock
+
+BLOCK, UNBLOCK = Operation.BLOCK, Operation.UNBLOCK
+ANNA, BEN, CARL = "16505550001", "16505550002", "16505550003"
+LATE = 30.0
+
+
+@asynccontextmanager
+async def draining(
+    store: Store,
+    server: Server,
+    *,
+    on_full: OnFull = "evict",
+    events: list[Event] | None = None,
+) -> AsyncIterator[Drain]:
+    """Drain the number of the tests inside the block; people are denied who have an entry."""
+
+    async def denied_by(record: Record) -> str | None:
+        found = await store.find(record.ids)
+        return found[0].entry.user if found else None
+
+    observers = Observers(PHONE_NUMBER_ID, "", [[].append if events is None else events.append])
+    drain = Drain(PHONE_NUMBER_ID, store, server, denied_by, LATE, on_full, observers)
+    task = asyncio.create_task(drain.run())
+    try:
+        yield drain
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def deny(store: Store, *users: str) -> None:
+    await store.add([Entry(user) for user in users])
+
+
+async def settled(store: Store) -> bool:
+    counts = await store.counts(PHONE_NUMBER_ID)
+    return counts.oldest is None
+
+
+async def test_a_denied_sender_is_blocked(store: SqliteStore, clock: Clock) -> None:
+    """Who is wanted blocked is sent, and then counts as blocked by the guard."""
+    server, events = Server(), list[Event]()
+    await deny(store, ANNA, BEN)
+    async with draining(store, server, events=events) as drain:
+        await store.want([block(ANNA, clock()), block(BEN, clock())], {})
+        await until(lambda: settled(store))
+
+        assert drain.state is State.DRAINING
+
+    assert server.asked == [(BLOCK, (ANNA, BEN))]
+    assert server.ranks == [Rank.SINGLE]
+    assert await store.counts(PHONE_NUMBER_ID) == Counts(blocked=2)
+    assert [str(event) for event in events if isinstance(event, IntentsAnswered)] == [
+        "guard: block: 2 done, 0 failed, 0 put off"
+    ]
+
+
+async def test_what_was_left_open_is_carried_out(store: SqliteStore, clock: Clock) -> None:
+    """Intents that were written while nobody drained are carried out by the next drain."""
+    server = Server()
+    await deny(store, ANNA)
+    await store.want([block(ANNA, clock())], {})
+
+    async with draining(store, server):
+        await until(lambda: settled(store))
+
+    assert server.blocked == {ANNA}
+
+
+async def test_the_newest_intent_wins_while_a_request_is_on_its_way(
+    store: SqliteStore, clock: Clock
+) -> None:
+    """An answer settles no intent that is newer than its request."""
+    server = Server(gate=asyncio.Event())
+    await deny(store, ANNA)
+    async with draining(store, server):
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: server.asked)
+        await store.want([unblock(ANNA, clock())], {})
+        assert server.gate is not None
+        server.gate.set()
+        await until(lambda: settled(store))
+
+    assert [operation for operation, _ in server.asked] == [BLOCK, UNBLOCK]
+    assert await store.counts(PHONE_NUMBER_ID) == Counts()
+
+
+async def test_who_is_removed_while_a_request_is_on_its_way_is_unblocked(
+    store: SqliteStore, clock: Clock
+) -> None:
+    """An entry that is removed during the request does not leave its user blocked."""
+    server = Server(gate=asyncio.Event())
+    await deny(store, ANNA)
+    async with draining(store, server):
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: server.asked)
+        await store.remove(Filter([ANNA]))
+        assert server.gate is not None
+        server.gate.set()
+        await until(lambda: len(server.asked) == 2)
+        await until(lambda: settled(store))
+
+    assert server.blocked == set()
+    assert await store.counts(PHONE_NUMBER_ID) == Counts()
+
+
+async def test_who_is_removed_before_the_request_left_costs_none(
+    store: SqliteStore, clock: Clock
+) -> None:
+    """Nobody is blocked whose entry was removed before the request left."""
+    server = Server()
+    await deny(store, ANNA)
+    await store.want([block(ANNA, clock())], {})
+    await store.remove(Filter([ANNA]))
+
+    async with draining(store, server):
+        await until(lambda: settled(store))
+
+    assert server.asked == []
+
+
+async def test_who_is_denied_again_in_time_stays_blocked(store: SqliteStore, clock: Clock) -> None:
+    """A removal that is taken back before it was carried out costs no request."""
+    server = Server()
+    await deny(store, ANNA)
+    async with draining(store, server):
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: settled(store))
+    async with store.queue(PHONE_NUMBER_ID) as queue:
+        await store.remove(Filter([ANNA]))
+        (record,) = await queue.rechecks(10)
+        await queue.rechecked({}, [unblock(record.person, clock())])
+    await deny(store, ANNA)
+
+    async with draining(store, server):
+        await until(lambda: settled(store))
+
+    assert server.asked == [(BLOCK, (ANNA,))]
+    assert await store.counts(PHONE_NUMBER_ID) == Counts(blocked=1)
+
+
+async def test_many_removals_go_behind_people_who_write(store: SqliteStore, clock: Clock) -> None:
+    """Unblocks of a long list have the rank of a list."""
+    people = [f"1650555{number:04}" for number in range(101)]
+    server = Server()
+    await deny(store, *people)
+    async with draining(store, server):
+        await store.want([block(each, clock()) for each in people], {})
+        await until(lambda: settled(store))
+        await store.remove(Filter(origin=""))
+        await until(lambda: len(server.asked) == 2)
+        await until(lambda: settled(store))
+
+    assert server.ranks == [Rank.SINGLE, Rank.BULK]
+    assert server.blocked == set()
+
+
+TRANSIENT = Outcome(ANNA, Status.FAILED, faults=(Fault(139103, "Internal error"),))
+
+
+async def test_transient_errors_are_retried_with_growing_waits(
+    store: SqliteStore, clock: Clock
+) -> None:
+    """139103 for an hour, then fine: blocked, after a few requests."""
+    began = clock()
+    server = Server(lambda *_: [TRANSIENT] if clock() < began + 3600 else None)
+    await deny(store, ANNA)
+    async with draining(store, server):
+        await store.want([block(ANNA, clock())], {})
+        for wait in (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600, 600, 600):
+            tries = len(server.asked)
+            await pass_time(clock, store, wait)
+            await until(lambda: len(server.asked) == max(1, tries + bool(wait)))  # noqa: B023
+        await until(lambda: settled(store))
+
+    assert server.blocked == {ANNA}
+
+
+async def test_an_intent_ends_with_its_window(store: SqliteStore, clock: Clock) -> None:
+    """A block that is too late for Meta's 24 hours is not tried again."""
+    server = Server(lambda *_: [TRANSIENT])
+    await deny(store, ANNA)
+    async with draining(store, server):
+        await store.want([block(ANNA, clock(), not_after=clock() + 0.5)], {})
+        await until(lambda: server.asked)
+        await pass_time(clock, store, 1.0)
+        await until(lambda: settled(store))
+
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("code", [131047, 131021])
+async def test_a_failure_for_good_waits_for_the_next_message(
+    store: SqliteStore, clock: Clock, code: int
+) -> None:
+    """131047 is not tried again, until the user writes once more."""
+    failed = Outcome(ANNA, Status.FAILED, faults=(Fault(code, "No"),))
+    server = Server(lambda *_: [failed] if len(server.asked) == 1 else None)
+    await deny(store, ANNA)
+    async with draining(store, server):
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: settled(store))
+        assert await store.want([block(ANNA, clock())], {}) == []  # the same message
+        await store.want([block(ANNA, clock() + 5)], {})
+        await until(lambda: settled(store))
+
+    assert len(server.asked) == 2
+    assert server.blocked == {ANNA}
+
+
+async def test_a_refused_token_pauses_the_number(store: SqliteStore, clock: Clock) -> None:
+    """With a revoked token one request a minute is sent, and all is caught up in the end."""
+    began = clock()
+    revoked = AuthenticationError("Invalid OAuth access token", 190)
+    server = Server(lambda _, users: [revoked] * len(users) if clock() < began + 600 else None)
+    events = list[Event]()
+    await deny(store, ANNA, BEN)
+    async with draining(store, server, events=events) as drain:
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: drain.state is State.PAUSED)
+        await store.want([block(BEN, clock())], {})
+        for minute in range(10):
+            await pass_time(clock, store, 60.0)
+            await until(lambda: len(server.asked) == minute + 2)  # noqa: B023
+        await until(lambda: settled(store))
+        await until(lambda: drain.state is State.DRAINING)
+
+        assert drain.reason == ""
+
+    assert len(server.asked) == 11
+    assert server.blocked == {ANNA, BEN}
+    pauses = [event for event in events if isinstance(event, NumberPaused)]
+    assert [str(each).split(":")[1] for each in pauses] == [" paused, tried again each 60 s"]
+
+
+async def test_one_invalid_user_harms_no_other(store: SqliteStore, clock: Clock) -> None:
+    """Of a page that the server refuses for one user, all the others are blocked."""
+    people = [f"1650555{number:04}" for number in range(64)]
+    poison = people[40]
+
+    def script(_: Operation, users: Sequence[str]) -> Sequence[Answer] | None:
+        if poison not in users:
+            return None
+        return [InvalidRequest("Invalid parameter", 100, status=400)] * len(users)
+
+    server = Server(script)
+    await deny(store, *people)
+    async with draining(store, server):
+        await store.want([block(each, clock()) for each in people], {})
+        expected = Counts(blocks=1, blocked=63, oldest=clock())
+
+        async def others_are_blocked() -> bool:
+            return await store.counts(PHONE_NUMBER_ID) == expected
+
+        await until(others_are_blocked)
+
+    assert len(server.asked) <= 14
+
+
+# --------------------------------------------------------------------------- a full list
+
+
+def set_capacity(server: Server, most: int) -> None:
+    """Let the server refuse blocks when its list is full."""
+
+    def script(operation: Operation, users: Sequence[str]) -> Sequence[Answer] | None:
+        if operation is BLOCK and len(server.blocked | set(users)) > most:
+            return [BlocklistFull("Blocklist limit reached", 139101)] * len(users)
+        return None
+
+    server.script = script
+
+
+async def test_those_blocked_longest_ago_make_room(store: SqliteStore, clock: Clock) -> None:
+    """In a full list a tenth of the guard's own is unblocked, those first who were blocked first."""
+    people = [f"1650555{number:04}" for number in range(31)]
+    server = Server()
+    set_capacity(server, 30)
+    await deny(store, *people)
+    async with draining(store, server):
+        for person in people:
+            clock.now += 1
+            await store.want([block(person, clock())], {})
+            await until(lambda: settled(store))
+
+    assert server.blocked == set(people[3:])
+    assert [operation for operation, _ in server.asked[-2:]] == [UNBLOCK, BLOCK]
+    assert set(server.asked[-2][1]) == set(people[:3])
+    assert server.ranks[-2] is Rank.MAKE_ROOM
+
+
+@pytest.mark.parametrize("on_full", ["stop", "evict"])
+async def test_nobody_else_is_evicted(store: SqliteStore, clock: Clock, on_full: OnFull) -> None:
+    """With `stop`, and where the guard has blocked nobody, intents wait until there is room."""
+    server = Server(blocked={CARL})
+    set_capacity(server, 1)
+    await deny(store, ANNA)
+    async with draining(store, server, on_full=on_full) as drain:
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: drain.state is State.FULL)
+
+        assert drain.reason == NO_ROOM
+        assert server.blocked == {CARL}
+
+        server.blocked.clear()
+        await pass_time(clock, store, 600.0)
+        await until(lambda: settled(store))
+        await until(lambda: drain.state is State.DRAINING)
+
+    assert server.blocked == {ANNA}
+
+
+async def test_unblocks_go_on_in_a_full_list(store: SqliteStore, clock: Clock) -> None:
+    """A full list holds no unblock up."""
+    server = Server(blocked={CARL})
+    set_capacity(server, 1)
+    await deny(store, ANNA)
+    async with draining(store, server, on_full="stop") as drain:
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: drain.state is State.FULL)
+        await store.want([unblock(CARL, clock())], {})
+        await until(lambda: server.blocked == set())
+
+
+# --------------------------------------------------------------------------- crashes, and the end
+
+
+async def test_an_opposite_operation_waits_after_a_crash(store: SqliteStore, clock: Clock) -> None:
+    """What a dead process may have sent gets the time of a request before the opposite is sent."""
+    crashed = Server(gate=asyncio.Event())
+    await deny(store, ANNA, BEN)
+    async with draining(store, crashed):
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: crashed.asked)
+    await store.remove(Filter([ANNA]))
+
+    server = Server(blocked={ANNA})
+    async with draining(store, server) as drain:
+        await until(lambda: drain.state is State.DRAINING)
+        await pass_time(clock, store, LATE - 1)
+        await store.want([block(BEN, clock())], {})
+        await until(lambda: server.asked)
+        assert server.asked == [(BLOCK, (BEN,))]
+        await pass_time(clock, store, 1)
+        await until(lambda: len(server.asked) == 2)
+        await until(lambda: settled(store))
+
+    assert server.asked[1] == (UNBLOCK, (ANNA,))
+
+
+async def test_whatever_fails_is_begun_again(
+    store: SqliteStore,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An outage of the store, and an error of unknown kind, do not end the drain."""
+    monkeypatch.setattr("blockusers.guard.drain._WAIT", 0.0)
+    failures: list[Exception] = [StoreUnavailable("the disk is full"), RuntimeError(f"no {ANNA}")]
+
+    def script(*_: object) -> None:
+        if failures:
+            raise failures.pop(0)
+
+    server = Server(script)
+    await deny(store, ANNA)
+    async with draining(store, server) as drain:
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: settled(store))
+        await until(lambda: drain.reason == "")
+
+    assert server.asked == [(BLOCK, (ANNA,))] * 3
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        f"guard: {PHONE_NUMBER_ID}: RuntimeError: no 1650…01"
+    ]
+
+
+async def test_a_page_on_its_way_ends_before_the_drain_is_closed(
+    store: SqliteStore, clock: Clock
+) -> None:
+    """Closing waits for the answer, writes it, and takes nothing more."""
+    server = Server(gate=asyncio.Event())
+    await deny(store, ANNA, BEN)
+    async with draining(store, server) as drain:
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: server.asked)
+        await store.want([block(BEN, clock())], {})
+        closing = asyncio.create_task(drain.close(60.0))
+        await asyncio.sleep(0)
+        assert server.gate is not None
+        server.gate.set()
+        await closing
+
+    assert server.blocked == {ANNA}
+    assert await store.counts(PHONE_NUMBER_ID) == Counts(blocks=1, blocked=1, oldest=clock())
+
+
+async def test_closing_has_a_time_limit(store: SqliteStore, clock: Clock) -> None:
+    """A request that is never answered does not hold closing up."""
+    server = Server(gate=asyncio.Event())
+    await deny(store, ANNA)
+    async with draining(store, server) as drain:
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: server.asked)
+        await drain.close(0.0)
+
+    assert await store.counts(PHONE_NUMBER_ID) == Counts(blocks=1, oldest=clock())
