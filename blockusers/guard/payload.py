@@ -1,23 +1,20 @@
 """Walks through the JSON of a webhook: who wrote to which number, whatever shape it has.
 
-Nothing in it is trusted to be where Meta's documentation puts it: what cannot be read is skipped
-and counted.
+Nothing in it is trusted to be where Meta's documentation puts it: what has an unknown shape is
+skipped and counted.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import attrs
 
 from blockusers.values.users import same_person
 
 Json: TypeAlias = dict[str, Any]
-
-Skipped: TypeAlias = Literal["malformed", "no sender", "other event", "own message"]
-"""Why something in a webhook was skipped: it has no shape that is known; a message does not say
-who wrote it; it tells of something else than a message; the business wrote it itself."""
 
 LARGEST: Final = 3 * 2**20
 """How large a webhook can be, in bytes."""
@@ -40,8 +37,6 @@ class Delivery(NamedTuple):
     """What one change of a webhook tells about messages to one business number."""
 
     phone_number_id: str
-    value: Json
-    """The JSON of it, with `messages` and `contacts`."""
     messages: list[Message]
     """Those that users wrote."""
     system: list[Json]
@@ -53,54 +48,67 @@ def text(value: object) -> str:
     return value if isinstance(value, str) and len(value) <= _LONGEST_ID else ""
 
 
-def deliveries(body: Json, skipped: Counter[Skipped]) -> Iterator[Delivery]:
-    """Yield what the changes of a webhook tell about messages; count what is skipped."""
-    for change in changes(body, skipped):
-        delivery = read_change(change, skipped)
-        if delivery is not None:
-            yield delivery
+@attrs.define
+class PayloadReader:
+    """Reads what webhooks tell about messages."""
 
+    skipped: int = 0
+    """How many objects had an unknown shape, and messages no sender."""
 
-def changes(body: Json, skipped: Counter[Skipped]) -> Iterator[Json]:
-    """Yield the changes of a webhook."""
-    for entry in _objects(body.get("entry"), skipped):
-        yield from _objects(entry.get("changes"), skipped)
+    def deliveries(self, body: Json) -> Iterator[Delivery]:
+        """Yield what the changes of a webhook tell about messages."""
+        for entry in self.objects(body.get("entry")):
+            for change in self.objects(entry.get("changes")):
+                delivery = self.read_change(change)
+                if delivery is not None:
+                    yield delivery
 
+    def read_change(self, change: Json) -> Delivery | None:
+        """Read one change; None if it tells of no messages, or cannot be read."""
+        value = change.get("value")
+        if change.get("field") not in _MESSAGE_FIELDS:
+            return None
+        if not isinstance(value, dict):
+            self.skipped += 1
+            return None
+        if "messages" not in value:  # statuses of messages of the business
+            return None
+        metadata = value.get("metadata")
+        metadata = metadata if isinstance(metadata, dict) else {}
+        number_id = text(metadata.get("phone_number_id"))
+        if not number_id:
+            self.skipped += 1
+            return None
+        own = _forms(text(metadata.get("display_phone_number")))
+        messages = [
+            json
+            for json in self.objects(value["messages"])
+            if text(json.get("from")).lstrip("+") not in own
+        ]
+        system = [json for json in messages if json.get("type") == "system"]
+        written = [json for json in messages if json.get("type") != "system"]
+        return Delivery(number_id, self._with_ids(written, value), system)
 
-def read_change(change: Json, skipped: Counter[Skipped]) -> Delivery | None:
-    """Read one change; None if it tells of no messages, or cannot be read."""
-    value = change.get("value")
-    if change.get("field") not in _MESSAGE_FIELDS:
-        skipped["other event"] += 1
-        return None
-    if not isinstance(value, dict):
-        skipped["malformed"] += 1
-        return None
-    if "messages" not in value:  # statuses of messages of the business
-        skipped["other event"] += 1
-        return None
-    metadata = value.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    number_id = text(metadata.get("phone_number_id"))
-    if not number_id:
-        skipped["malformed"] += 1
-        return None
-    messages = _objects(value["messages"], skipped)
-    own = _forms(text(metadata.get("display_phone_number")))
-    foreign = [json for json in messages if text(json.get("from")).lstrip("+") not in own]
-    skipped["own message"] += len(messages) - len(foreign)
-    system = [json for json in foreign if json.get("type") == "system"]
-    people = [json for json in foreign if json.get("type") != "system"] if system else foreign
-    return Delivery(number_id, value, _with_ids(people, value, skipped), system)
+    def objects(self, items: object) -> list[Json]:
+        """Return the JSON objects in a list; count what is none."""
+        if not isinstance(items, list):
+            self.skipped += 1
+            return []
+        found = [item for item in items if type(item) is dict and item][:_MOST_OBJECTS]
+        self.skipped += len(items) - len(found)
+        return found
 
-
-def _objects(items: object, skipped: Counter[Skipped]) -> list[Json]:
-    if not isinstance(items, list):
-        skipped["malformed"] += 1
-        return []
-    objects = [item for item in items if type(item) is dict and item][:_MOST_OBJECTS]
-    skipped["malformed"] += len(items) - len(objects)
-    return objects
+    def _with_ids(self, messages: list[Json], value: Json) -> list[Message]:
+        contacts = self.objects(value["contacts"]) if value.get("contacts") else []
+        senders = [(text(json.get("from")), text(json.get("from_user_id"))) for json in messages]
+        known = _Contacts(contacts, alone=len(set(senders)) == 1)
+        read = (
+            Message(_ids(json, sender, known.of(*sender)), json)
+            for json, sender in zip(messages, senders, strict=True)
+        )
+        found = [message for message in read if message.ids]
+        self.skipped += len(messages) - len(found)
+        return found
 
 
 @lru_cache(1024)
@@ -108,18 +116,6 @@ def _forms(number: str) -> frozenset[str]:
     """Return the WhatsApp ids that a number of a business may have."""
     digits = "".join(char for char in number if char in "0123456789")
     return same_person(digits) if digits else frozenset()
-
-
-def _with_ids(messages: list[Json], value: Json, skipped: Counter[Skipped]) -> list[Message]:
-    named = [(text(json.get("from")), text(json.get("from_user_id"))) for json in messages]
-    contacts = _Contacts(value.get("contacts"), alone=len(set(named)) == 1, skipped=skipped)
-    read = (
-        Message(_ids(json, sender, contacts.of(*sender)), json)
-        for json, sender in zip(messages, named, strict=True)
-    )
-    found = [message for message in read if message.ids]
-    skipped["no sender"] += len(messages) - len(found)
-    return found
 
 
 def _ids(json: Json, sender: tuple[str, str], contact: Json) -> tuple[str, ...]:
@@ -139,19 +135,17 @@ class _Contacts:
     Args:
         contacts: Those of one change.
         alone: Whether all its messages are of one sender.
-        skipped: Where to count what is malformed.
     """
 
-    def __init__(self, contacts: object, *, alone: bool, skipped: Counter[Skipped]) -> None:
-        found = [] if contacts is None else _objects(contacts, skipped)
+    def __init__(self, contacts: list[Json], *, alone: bool) -> None:
         self._by_id = {
             given: contact
-            for contact in found
+            for contact in contacts
             for key in ("wa_id", "user_id")
             if (given := text(contact.get(key)))
         }
         # Its `wa_id` may have a digit more or less than `from`.
-        self._only: Json = found[0] if alone and len(found) == 1 else {}
+        self._only: Json = contacts[0] if alone and len(contacts) == 1 else {}
 
     def of(self, number: str, user_id: str) -> Json:
         """Return the contact of who wrote; an empty one if there is none."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hmac
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, TypeAlias, get_args
+from typing import Final, TypeAlias
 
 import attrs
 import orjson
@@ -16,8 +15,7 @@ from blockusers.guard.payload import (
     Delivery,
     Json,
     Message,
-    Skipped,
-    deliveries,
+    PayloadReader,
     text,
 )
 from blockusers.values.errors import BlockUsersError
@@ -95,9 +93,6 @@ class Webhook:
             Meta shows it.
     """
 
-    skipped: Counter[Skipped]
-    """What was skipped in webhooks, by the reason."""
-
     def __init__(
         self,
         app_secret: AppSecret,
@@ -105,13 +100,18 @@ class Webhook:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.skipped = Counter(dict.fromkeys(get_args(Skipped), 0))
+        self._reader = PayloadReader()
         self._secrets = _read_secrets(app_secret)
         self._token = _checked("verify_token", verify_token, _CHOOSE_IT).encode()
         self._clock = clock
 
     def __repr__(self) -> str:
         return f"<Webhook, secrets: {len(self._secrets)}>"
+
+    @property
+    def skipped(self) -> int:
+        """How many parts of webhooks had an unknown shape, or messages no sender."""
+        return self._reader.skipped
 
     def challenge(self, query: Mapping[str, str]) -> str:
         """Return what to answer when Meta verifies the URL, with 200 and as `text/plain`.
@@ -156,7 +156,7 @@ class Webhook:
         """Return who wrote, and who has another number or id, by a webhook.
 
         Messages under `messages` and `standby` are sightings, those in groups too. Statuses,
-        echoes, history and messages of the business itself are not. What cannot be read is
+        echoes, history and messages of the business itself are not. What has an unknown shape is
         skipped, and counted in `skipped`.
 
         Raises:
@@ -164,7 +164,7 @@ class Webhook:
         """
         now = self._clock()
         told: list[Sighting | IdentityChanged] = []
-        for delivery in deliveries(parse(raw), self.skipped):
+        for delivery in self._reader.deliveries(parse(raw)):
             number = delivery.phone_number_id
             told += [_sighting(number, message, now) for message in delivery.messages]
             told += self._identity_changes(delivery, now)
@@ -204,7 +204,6 @@ class Webhook:
     def _identity_changes(self, delivery: Delivery, now: float) -> Iterator[IdentityChanged]:
         for message in delivery.system:
             pairs = [(old, new) for old, new in _changed_ids(message) if old and new != old]
-            self.skipped["other event"] += not pairs
             for old, new in pairs:
                 yield IdentityChanged(
                     old=old,

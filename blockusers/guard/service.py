@@ -1,0 +1,257 @@
+"""`make_app`: the webhook service of `blockusers guard`, on `aiohttp.web`.
+
+It answers Meta's verification, gives every webhook to the guard, and passes it on to the bot
+behind.  Nothing that somebody sends without the app secret costs more than its bytes: bodies are
+limited each and all together, read within a time-out, and never decompressed.
+
+Meta wants HTTPS, so in production a server that speaks TLS stands in front of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+import attrs
+import orjson
+from aiohttp import web
+from multidict import CIMultiDict
+
+from blockusers._tools.arguments import check_number
+from blockusers.guard.dropping import without_denied
+from blockusers.guard.entries import Entry
+from blockusers.guard.forwarding import Forwarder
+from blockusers.guard.payload import LARGEST
+from blockusers.guard.webhooks import InvalidWebhook, Webhook, WebhookRejected
+from blockusers.values.errors import BlockUsersError
+
+OnStoreError: TypeAlias = Literal["refuse", "pass"]
+
+_SIGNATURE: Final = "X-Hub-Signature-256"
+_RETRY_AFTER: Final = {"Retry-After": "5"}
+_STATUS_TIMEOUT: Final = 5.0
+
+
+class Matcher(Protocol):
+    """What the service needs of a deny list."""
+
+    async def match(self, *ids: str, phone_number_id: str) -> Entry | None:
+        """Return the entry that denies somebody; None if there is none."""
+        ...
+
+
+class Status(Protocol):
+    """What the service needs of a guard's status."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, fit for JSON."""
+        ...
+
+
+class Guarding(Protocol):
+    """What the service needs of a guard."""
+
+    @property
+    def deny_list(self) -> Matcher:
+        """Its deny list."""
+        ...
+
+    async def handle(self, raw: bytes, signature: str | None) -> int:
+        """Take note of a webhook; return the HTTP status to answer with."""
+        ...
+
+    async def status(self) -> Status:
+        """Return what it is doing."""
+        ...
+
+
+def make_app(
+    guard: Guarding,
+    *,
+    webhook: Webhook,
+    path: str = "/webhook",
+    forward: str | None = None,
+    drop_denied: bool = False,
+    on_store_error: OnStoreError = "refuse",
+    read_timeout: float = 10.0,
+    forward_timeout: float = 10.0,
+    memory: int = 64 * 2**20,
+) -> web.Application:
+    """Return the webhook service. `GET /healthz` tells a probe how the guard does.
+
+    Args:
+        guard: The guard, which is open while the service runs.
+        webhook: That of the guard.
+        path: Where Meta posts.
+        forward: The URL of a bot's webhook. It gets every webhook as it came, after the guard has
+            taken note of it, and Meta gets its answer: what the bot does not answer with 200,
+            Meta sends again.
+        drop_denied: Leave the messages of denied people out of what is forwarded, and sign what is
+            left anew. A webhook of which nothing is left is answered with 200.
+        on_store_error: What happens while the store is away. `refuse`: 503, and Meta sends the
+            webhook again. `pass`: it is forwarded all the same, so that the bot goes on; then
+            denied people who write are neither dropped nor blocked, until their next message.
+        read_timeout: Seconds for a body to arrive.
+        forward_timeout: Seconds that the bot has for its answer.
+        memory: How many bytes the bodies may have that are worked on at one time.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; the message begins with its name.
+    """
+    if on_store_error not in {"refuse", "pass"}:
+        raise ValueError(f"on_store_error: must be 'refuse' or 'pass', not {on_store_error!r:.50}")
+    if forward is None and (drop_denied or on_store_error == "pass"):
+        name = "drop_denied" if drop_denied else "on_store_error"
+        raise ValueError(f"{name}: is about what is forwarded, so it needs `forward`")
+    check_number("read_timeout", read_timeout)
+    check_number("forward_timeout", forward_timeout)
+    check_number("memory", memory, whole=True, least=LARGEST)
+    forwarder = None if forward is None else Forwarder(forward, timeout=forward_timeout)
+    service = _Service(
+        guard, webhook, _Bodies(memory, read_timeout), forwarder, drop_denied, on_store_error
+    )
+    app = web.Application()
+    app.cleanup_ctx.append(service.forwarding)
+    app.router.add_get(path, service.verify, allow_head=False)
+    app.router.add_post(path, service.receive)
+    app.router.add_get("/healthz", service.health)
+    return app
+
+
+def make_runner(app: web.Application) -> web.AppRunner:
+    """Return what runs the service.
+
+    It never decompresses a body, and writes no access log: that would show the verify token.
+    """
+    return web.AppRunner(app, access_log=None, auto_decompress=False)
+
+
+@attrs.define
+class _Bodies:
+    """Reads the bodies of requests, and refuses to hold too much of them."""
+
+    memory: int
+    timeout: float
+    held: int = 0
+
+    @asynccontextmanager
+    async def read(self, request: web.Request) -> AsyncIterator[bytes]:
+        """Give the body, which counts as held as long as it is used.
+
+        Raises:
+            HTTPException: It is too large, too slow, compressed or broken, or there is no room.
+        """
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise web.HTTPUnsupportedMediaType(text="compressed bodies are not taken")
+        _check_size(request.content_length or 0)
+        chunks: list[bytes] = []
+        try:
+            await self._read(request, chunks)
+            yield b"".join(chunks)
+        finally:
+            self.held -= sum(map(len, chunks))
+
+    async def _read(self, request: web.Request, chunks: list[bytes]) -> None:
+        size = 0
+        try:
+            async with asyncio.timeout(self.timeout):
+                async for chunk in request.content.iter_any():
+                    chunks.append(chunk)
+                    self.held += len(chunk)
+                    size += len(chunk)
+                    _check_size(size)
+                    # Not to wait for room: those who fill it slowly would keep all others waiting.
+                    if self.held > self.memory:
+                        raise web.HTTPServiceUnavailable(headers=_RETRY_AFTER)
+        except TimeoutError:
+            raise web.HTTPRequestTimeout from None
+        except (web.RequestPayloadError, ConnectionError):
+            raise web.HTTPBadRequest(text="the body is broken") from None
+
+
+def _check_size(size: int) -> None:
+    if size > LARGEST:
+        raise web.HTTPRequestEntityTooLarge(LARGEST, size)
+
+
+@attrs.define
+class _Service:
+    """The handlers of the service."""
+
+    guard: Guarding
+    webhook: Webhook
+    bodies: _Bodies
+    forwarder: Forwarder | None
+    drop_denied: bool
+    on_store_error: OnStoreError
+
+    async def forwarding(self, _: web.Application) -> AsyncIterator[None]:
+        """Keep the forwarder open while the service runs."""
+        if self.forwarder is None:
+            yield
+            return
+        async with self.forwarder:
+            yield
+
+    async def verify(self, request: web.Request) -> web.Response:
+        """Answer Meta's verification of the URL."""
+        headers = {"X-Content-Type-Options": "nosniff"}
+        try:
+            challenge = self.webhook.challenge(request.query)
+        except WebhookRejected as error:
+            return web.Response(status=403, text=str(error), headers=headers)
+        return web.Response(text=challenge, headers=headers)
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Give a webhook to the guard, then to the bot."""
+        async with self.bodies.read(request) as raw:
+            signature = ", ".join(request.headers.getall(_SIGNATURE, [])) or None
+            status = await self.guard.handle(raw, signature)
+            passes = status == 200 or (status == 503 and self.on_store_error == "pass")
+            if self.forwarder is None or not passes:
+                return _answer(status)
+            return await self._forward(self.forwarder, request, raw)
+
+    async def _forward(
+        self, forwarder: Forwarder, request: web.Request, raw: bytes
+    ) -> web.Response:
+        headers = CIMultiDict(request.headers)
+        try:
+            left = await without_denied(raw, self._is_denied) if self.drop_denied else raw
+        except InvalidWebhook:
+            return _answer(400)
+        except BlockUsersError:
+            if self.on_store_error == "refuse":
+                return _answer(503)
+            left = raw
+        if left is None:
+            return _answer(200)
+        if left is not raw:
+            headers.popall("X-Hub-Signature", None)  # the older one, made with SHA-1
+            headers[_SIGNATURE] = self.webhook.sign_again(left, raw, headers[_SIGNATURE])
+        return await forwarder.send(request.rel_url.raw_query_string, headers, left)
+
+    async def _is_denied(self, phone_number_id: str, ids: tuple[str, ...]) -> bool:
+        entry = await self.guard.deny_list.match(*ids, phone_number_id=phone_number_id)
+        return entry is not None and entry.action == "deny"
+
+    async def health(self, _: web.Request) -> web.Response:
+        """Tell a probe how the guard does: 503 when the store is away."""
+        try:
+            async with asyncio.timeout(_STATUS_TIMEOUT):
+                status = await self.guard.status()
+        except (BlockUsersError, TimeoutError):
+            return _json({"ok": False}, status=503)
+        return _json({"ok": True, **status.to_dict()})
+
+
+def _answer(status: int) -> web.Response:
+    headers = _RETRY_AFTER if status == 503 else None
+    return web.Response(status=status, text=HTTPStatus(status).phrase, headers=headers)
+
+
+def _json(value: Mapping[str, Any], status: int = 200) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(value), content_type="application/json")
