@@ -7,17 +7,17 @@ from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import attrs
 import typer
 from rich.console import Console
-from typer.core import TyperCommand, TyperGroup
 
 import blockusers
-from blockusers.cli import help_texts, options, process
+from blockusers.cli import deny, help_texts, options, process
 from blockusers.cli.account import open_workplace
 from blockusers.cli.checking import check_entry, find_blocked, in_words, totals_of
+from blockusers.cli.command import Command, Group
 from blockusers.cli.demo import Demo
 from blockusers.cli.input_files import count, reader_of
 from blockusers.cli.job import check_quotes, filter_done, read_users, run_job
@@ -30,42 +30,8 @@ from blockusers.client import Client
 from blockusers.sandbox import Rules
 from blockusers.values.outcome import Operation
 
-
-def _hide_type(params: list[Any]) -> list[Any]:
-    """Hide `<bool>` beside flags in the help, for they take no value."""
-    for param in params:
-        if getattr(param, "is_flag", False):
-            param.metavar = ""
-    return params
-
-
-class Command(TyperCommand):
-    """A command of the program: whatever it raises becomes one line and an exit code."""
-
-    def get_params(self, ctx: Any) -> Any:
-        """Return the options for the help."""
-        return _hide_type(super().get_params(ctx))
-
-    def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Read the arguments; reject a token, and do not show it once more."""
-        if {"--token", "--access-token"} & {arg.partition("=")[0] for arg in args}:
-            raise typer.BadParameter(help_texts.NOT_AS_ARGUMENT, ctx)
-        return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run it; an error goes to stdout, too, where a command prints one JSON object."""
-        as_json = ctx.params.get("as_json", False)
-        with process.error_boundary(debug=ctx.params["_debug"], as_json=as_json):
-            return super().invoke(ctx)
-
-
-class _Group(TyperGroup):
-    def get_params(self, ctx: Any) -> Any:
-        return _hide_type(super().get_params(ctx))
-
-
 app = typer.Typer(
-    cls=_Group,
+    cls=Group,
     name="blockusers",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -231,6 +197,11 @@ def _check(
     screen.say(totals_of(checks, reading, listed=listed))
     is_right = not reading.complaints and all(check["user"] for check in checks)
     raise typer.Exit(process.ALL_DONE if is_right else process.SOME_NOT)
+
+
+# The deny list.
+
+app.add_typer(deny.app, name="deny", help=help_texts.DENY)
 
 
 # The sandbox.

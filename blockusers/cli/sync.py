@@ -7,16 +7,14 @@ Python's own handling of Ctrl-C holds there, so that it ends the question and no
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
-from rich.prompt import Confirm
-
 from blockusers.cli import process
 from blockusers.cli.account import Workplace
 from blockusers.cli.process import Interrupted, UsageError, describe, emit_lines, printable
+from blockusers.cli.questions import is_confirmed
 from blockusers.cli.screen import Meter, Screen
 from blockusers.cli.summary import ending, show_faults, to_go_on
 from blockusers.client import Client
@@ -97,25 +95,14 @@ def _show_plan(plan: SyncReport, screen: Screen, *, as_json: bool) -> None:
 
 
 def _is_confirmed(plan: SyncReport, screen: Screen) -> bool:
-    for name, stream in (("stdin", sys.stdin), ("stderr", sys.stderr)):
-        if stream is None or not stream.isatty():
-            raise UsageError(
-                f"{name} is not a terminal, so I cannot ask; check with --dry-run, then add --yes"
-            )
-    if plan.to_remove:
-        removals = len(plan.to_remove)
-        screen.tell(
-            f"{removals:,} of {removals + len(plan.kept):,} blocked users will be unblocked;"
-            " each can be blocked again only after writing to you."
-        )
-    try:
-        return Confirm.ask("Go on?", console=screen.console, default=False)
-    except EOFError:
-        screen.tell("")
-        return False
-    except KeyboardInterrupt:
-        screen.tell("")
-        raise Interrupted("interrupted; nothing was done") from None
+    removals = len(plan.to_remove)
+    consequence = (
+        f"{removals:,} of {removals + len(plan.kept):,} blocked users will be unblocked;"
+        " each can be blocked again only after writing to you."
+    )
+    return is_confirmed(
+        screen, consequence if removals else "", otherwise="check with --dry-run, then add --yes"
+    )
 
 
 def _carry_out(workplace: Workplace, plan: SyncReport) -> tuple[SyncReport, Exception | None]:
