@@ -121,8 +121,18 @@ class Store(Protocol):
 
     # ------------------------------------------------------------------ the deny list
 
-    async def add(self, entries: Sequence[Entry]) -> tuple[int, int]:
-        """Add entries; return how many are new, and how many have another reason or expiry now."""
+    async def add(
+        self, entries: Sequence[Entry], spellings: Mapping[str, Sequence[str]] | None = None
+    ) -> tuple[int, int]:
+        """Add entries.
+
+        Args:
+            entries: Of two with one key the last counts. What is there already keeps `added_at`.
+            spellings: Of users with other keys, those; records of them are rechecked, too.
+
+        Returns:
+            How many are new, and how many have another reason or expiry now.
+        """
         ...
 
     async def remove(self, chosen: Filter) -> int:
@@ -166,8 +176,8 @@ class Store(Protocol):
         """
         ...
 
-    async def setting(self, name: str, value: str) -> str:
-        """Return what is stored under *name*; if there is nothing, *value*, and store it."""
+    async def setting(self, name: str, value: str | None = None) -> str | None:
+        """Return what is stored under *name*; if there is nothing, store *value*, if given."""
         ...
 
     # ------------------------------------------------------------------ intents and records

@@ -1,0 +1,395 @@
+"""`DenyList`: who is denied on which business number; parses, hashes and matches users."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Final, get_args
+
+import attrs
+
+from blockusers._tools.arguments import check_number
+from blockusers.guard.entries import EVERYWHERE, Action, Change, Entry
+from blockusers.guard.keys import Keys, digest_of
+from blockusers.guard.stores.protocol import Filter, Found, Store
+from blockusers.jobs.source import Source, Users
+from blockusers.values.national import NationalReader
+from blockusers.values.outcome import (
+    Fault,
+    Outcome,
+    Status,
+    User,
+    named_by,
+    names_of,
+)
+from blockusers.values.users import INTERNATIONAL, Reader, same_person
+
+_BATCH: Final = 2000
+"""Users that are added in one transaction."""
+_PAGE: Final = 1000
+_PARENT: Final = ".ENT."
+
+
+@attrs.frozen
+class Verdict:
+    """Whether a sender is denied, and what was learned while that was looked up."""
+
+    entry: Entry | None = None
+    """The entry that denies the sender; None if none does."""
+    aliases: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    """Of the sender's ids that have no entry of their own, the user of the entry that was found by
+    another of them."""
+
+
+class DenyList:
+    """The people who are to be blocked when they write, and exceptions from that.
+
+    Everything is kept in the store; two lists with the same store are one.
+
+    Args:
+        store: Where it is kept, such as a `SqliteStore`. It must be open.
+        region: A country (ISO 3166), such as `BR`, whose national spellings are accepted, as in
+            `Client`. Needs the extra `phone`.
+        hash_key: A secret of at least 16 bytes. The store then gets a keyed hash of each user, so
+            that whoever reads it without the secret learns nobody's number. It cannot be changed.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; the message begins with its name. A `hash_key`
+            that is not the one of the store is found out by the first method that is called.
+        ModuleNotFoundError: *region* is given, and the extra `phone` is not installed.
+    """
+
+    def __init__(
+        self, store: Store, *, region: str | None = None, hash_key: str | bytes | None = None
+    ) -> None:
+        self.store = store
+        """Where it is kept."""
+        self._reader = INTERNATIONAL if region is None else NationalReader(region)
+        self._keys = Keys(hash_key)
+        self._is_checked = False
+
+    def __repr__(self) -> str:
+        hashed = " hashed" if self._keys.check else ""
+        return f"<DenyList{hashed} in {self.store!r}>"
+
+    # ------------------------------------------------------------------ changing
+
+    async def add(
+        self,
+        users: Users,
+        *,
+        scope: str = EVERYWHERE,
+        action: Action = "deny",
+        reason: str = "",
+        origin: str = "",
+        expires_at: float | None = None,
+    ) -> Change:
+        """Add users; who is on the list already gets the new reason and expiry.
+
+        Args:
+            users: Phone numbers, WhatsApp ids, BSUIDs, outcomes or blocked users.
+            scope: The phone number id of the business number for which alone it holds; `*` is all.
+            action: `deny`, or `allow`, which beats `deny` within its scope.
+            reason: Why, in words for people.
+            origin: Who or what adds them; `remove(origin=…)` undoes it.
+            expires_at: When it ends, in seconds since 1970; None is never.
+
+        Returns:
+            How many entries are new or changed, and what names nobody.
+
+        Raises:
+            TypeError, ValueError: An argument is wrong; the message begins with its name. Nothing
+                was added.
+            StoreUnavailable: The store failed, and what came last was not added. To add all again
+                does no harm.
+            Exception: What *users* raised; those that came before were added.
+        """
+        _check_filter(scope, action, origin)
+        _check_text("reason", reason)
+        if expires_at is not None:
+            check_number("expires_at", expires_at)
+        like = Entry("", scope, action, reason, origin, float(int(self.store.clock())), expires_at)
+        named = _Named(users, self._reader)
+        await self._check_key(is_adding=True)
+        added = updated = 0
+        async with aclosing(named.batches()) as batches:
+            async for names in batches:
+                new, changed = await self.store.add(*self._entries(names, like))
+                added, updated = added + new, updated + changed
+        return Change(added, updated, refused=tuple(named.refused))
+
+    def _entries(
+        self, names: Iterable[Sequence[str]], like: Entry
+    ) -> tuple[list[Entry], dict[str, list[str]]]:
+        """Return entries for the first of each names, and their other spellings."""
+        fields = (like.scope, like.action, like.reason, like.origin, like.added_at, like.expires_at)
+        entries, spellings = [], {}
+        for first, *_ in names:
+            key, *others = self._keys.spellings(first)
+            entries.append(Entry(key, *fields))
+            if others:
+                spellings[key] = others
+        return entries, spellings
+
+    async def remove(
+        self, users: Users | None = None, *, scope: str | None = None, origin: str | None = None
+    ) -> Change:
+        """Remove the entries of users, in whatever spelling, or all of a scope or an origin.
+
+        Args:
+            users: Whose entries; None is everybody's.
+            scope: Only entries with this scope; None is all.
+            origin: Only entries with this origin; None is all.
+
+        Raises:
+            TypeError, ValueError: An argument is wrong, or there is none.
+            StoreUnavailable: The store failed; some of the entries may be removed.
+            Exception: What *users* raised; those that came before were removed.
+        """
+        _check_filter(scope, None, origin)
+        if users is None and scope is None and origin is None:
+            raise ValueError("remove: pass users, scope or origin; to remove all is not meant")
+        if users is None:
+            await self._check_key()
+            return Change(removed=await self.store.remove(Filter(None, scope, None, origin)))
+        named = _Named(users, self._reader)
+        await self._check_key()
+        removed = 0
+        async with aclosing(named.batches()) as batches:
+            async for names in batches:
+                keys = [
+                    key for each in names for name in each for key in self._keys.spellings(name)
+                ]
+                removed += await self.store.remove(Filter(keys, scope, None, origin))
+        return Change(removed=removed, refused=tuple(named.refused))
+
+    async def erase(self, user: User) -> Change:
+        """Delete whatever is known of a user: entries, other ids, intents, records.
+
+        Whoever is blocked stays so: unblock them first, if that is wanted.
+
+        Raises:
+            ValueError: It names nobody.
+            StoreUnavailable: The store failed, and nothing was deleted.
+        """
+        await self._check_key()
+        keys = [key for name in names_of(user, self._reader) for key in self._keys.spellings(name)]
+        return Change(removed=await self.store.erase(keys, keys))
+
+    # ------------------------------------------------------------------ reading
+
+    async def match(self, *ids: str, phone_number_id: str) -> Entry | None:
+        """Return the entry that denies a sender on a business number; None if none does.
+
+        Args:
+            *ids: All that is known of one sender: WhatsApp id, BSUID, parent id. What names nobody
+                is not matched.
+            phone_number_id: The business number.
+
+        Raises:
+            StoreUnavailable: The store cannot be read.
+        """
+        return (await self.recognize(ids, phone_number_id)).entry
+
+    async def recognize(self, ids: Iterable[str], phone_number_id: str) -> Verdict:
+        """Return the verdict about a sender, and which ids may be learned.
+
+        Raises:
+            StoreUnavailable: The store cannot be read.
+        """
+        await self._check_key()
+        keys_of = {name: self._keys.spellings(name) for name in self._names(ids)}
+        found = await self.store.find([key for keys in keys_of.values() for key in keys])
+        relevant = [each for each in found if each.entry.scope in (EVERYWHERE, phone_number_id)]
+        if not relevant:
+            return Verdict()
+        entry = _deciding(relevant)
+        known = {each.id for each in relevant}
+        unknown = [keys[0] for keys in keys_of.values() if known.isdisjoint(keys)]
+        return Verdict(
+            entry if entry.action == "deny" else None, dict.fromkeys(unknown, entry.user)
+        )
+
+    def entries(
+        self,
+        *,
+        scope: str | None = None,
+        action: Action | None = None,
+        origin: str | None = None,
+    ) -> AsyncIterator[Entry]:
+        """Yield the entries in the order of their users; nothing is held open in between.
+
+        An entry that has expired is among them until it is removed. What is added or removed
+        meanwhile may be among them or not.
+
+        Raises:
+            TypeError, ValueError: An argument is wrong.
+            StoreUnavailable: The store cannot be read.
+        """
+        _check_filter(scope, action, origin)
+        return self._pages(Filter(None, scope, action, origin))
+
+    async def _pages(self, chosen: Filter) -> AsyncGenerator[Entry]:
+        await self._check_key()
+        page: Sequence[Entry] = await self.store.entries(chosen, None, _PAGE)
+        while page:
+            for entry in page:
+                yield entry
+            page = await self.store.entries(chosen, page[-1], _PAGE)
+
+    async def count(
+        self,
+        *,
+        scope: str | None = None,
+        action: Action | None = None,
+        origin: str | None = None,
+    ) -> int:
+        """Return how many entries there are.
+
+        Raises:
+            TypeError, ValueError: An argument is wrong.
+            StoreUnavailable: The store cannot be read.
+        """
+        _check_filter(scope, action, origin)
+        await self._check_key()
+        return await self.store.count(Filter(None, scope, action, origin))
+
+    # ------------------------------------------------------------------ keys
+
+    def key(self, id_: str) -> str:
+        """Return the key of an id, as an entry for it would have it.
+
+        Raises:
+            ValueError: It names nobody.
+        """
+        for name in self._names((id_,)):
+            return self._keys.of(name)
+        raise ValueError("id_: names nobody: neither a phone number nor a BSUID")
+
+    def person(self, ids: Iterable[str]) -> str:
+        """Return one key for all ids of a sender: that of the number if there is one.
+
+        It is the same for all spellings of the number.
+
+        Raises:
+            ValueError: None of them names anybody.
+        """
+        names = sorted(self._names(ids), key=lambda name: ("." in name, _PARENT in name))
+        if not names:
+            raise ValueError("ids: none of them names anybody")
+        return self._keys.of(max(same_person(names[0]), key=len))
+
+    def digest(self, message_id: str) -> str:
+        """Return a digest of a message's id, which itself holds the number of its sender."""
+        return digest_of(message_id)
+
+    def _names(self, ids: Iterable[str]) -> list[str]:
+        """Return whom *ids* name, in digits or as they stand; leave out what names nobody."""
+        return [name for id_ in ids if (name := self._name(id_))]
+
+    def _name(self, id_: str) -> str | None:
+        """Return whom an id names; digits are a number with its country code, as in webhooks."""
+        for reader in (INTERNATIONAL, self._reader):
+            try:
+                return reader.read(id_).key
+            except ValueError:
+                pass
+        return id_ if isinstance(id_, str) and _PARENT in id_ else None
+
+    async def _check_key(self, *, is_adding: bool = False) -> None:
+        """Check that the store is one with this `hash_key`, or without any.
+
+        Raises:
+            ValueError: It is not.
+        """
+        if self._is_checked:
+            return
+        stored = await self.store.setting("hash_key", self._keys.check if is_adding else None)
+        if stored is None:  # a new store
+            return
+        if stored != self._keys.check:
+            raise ValueError(_WRONG_KEY[bool(stored), bool(self._keys.check)])
+        self._is_checked = True
+
+
+class _Named:
+    """Reads users in batches: of each, the names under which the list may have them.
+
+    Raises:
+        TypeError: *users* is no list of users.
+    """
+
+    def __init__(self, users: Users, reader: Reader) -> None:
+        if isinstance(users, str):
+            raise TypeError("users: a str is one person; pass a list of one")
+        self.refused: list[Outcome] = []
+        """What names nobody, and why."""
+        self._source = Source(users)
+        self._reader = reader
+        self._names: list[tuple[str, ...]] = []
+
+    async def batches(self) -> AsyncGenerator[list[tuple[str, ...]]]:
+        """Yield the names of all users; then raise what their iterable raised."""
+        source = self._source
+        try:
+            while not source.at_end:
+                await source.read(self._reader.at_once, self._take)
+                await asyncio.sleep(0)
+                if source.at_end or len(self._names) >= _BATCH:
+                    names, self._names = self._names, []
+                    yield names
+        finally:
+            await source.close()
+        if source.error is not None:
+            raise source.error
+
+    def _take(self, users: Sequence[User]) -> None:
+        plain = self._reader.read_plain(users)
+        if plain is not None:
+            self._names.extend((key,) for key in plain)
+            return
+        for user in users:
+            try:
+                self._names.append(names_of(user, self._reader))
+            except ValueError as error:
+                fault = Fault(None, str(error))
+                self.refused.append(Outcome(named_by(user), Status.FAILED, faults=(fault,)))
+
+
+def _deciding(found: Iterable[Found]) -> Entry:
+    """Return the entry that counts: of the narrower scope, and there one that allows."""
+    return min(
+        (each.entry for each in found),
+        key=lambda entry: (entry.scope == EVERYWHERE, entry.action != "allow", entry.origin),
+    )
+
+
+def _check_filter(scope: object, action: object, origin: object) -> None:
+    if scope is not None:
+        _check_text("scope", scope)
+        if scope != EVERYWHERE and not (str(scope).isascii() and str(scope).isdigit()):
+            raise ValueError("scope: must be `*` or a phone number id, which has digits only")
+    if action is not None:
+        _check_text("action", action)
+        if action not in get_args(Action):
+            raise ValueError(f"action: must be 'deny' or 'allow', not {action!r:.50}")
+    if origin is not None:
+        _check_text("origin", origin)
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: must be a str, not {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name}: has characters that cannot be written as UTF-8") from None
+
+
+_WRONG_KEY: Final = {
+    (True, True): "hash_key: is not the one that this list was made with",
+    (True, False): "hash_key: this list was made with one; pass it",
+    (False, True): "hash_key: this list was made without one, and has plain entries; leave it out,"
+    " or make a new list in another store",
+}
