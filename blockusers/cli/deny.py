@@ -62,7 +62,7 @@ def _add(
     change = found.run(lambda deny_list: deny_list.add(users, **attrs.asdict(fields)))
     _complain(screen, change)
     same = len(users) - len(change.refused) - change.added - change.updated
-    screen.say(f"{_sum_up(change.added, change.updated, same)} in {store}")
+    screen.say(f"{store}: {_sum_up(change.added, change.updated, same)}")
     raise typer.Exit(process.SOME_NOT if change.refused else process.ALL_DONE)
 
 
@@ -96,18 +96,14 @@ def _remove(
     names = [entry.value for entry in reading.entries] if users or files else None
     change = found.run(lambda deny_list: deny_list.remove(names, scope=scope, origin=origin))
     _complain(screen, change)
-    screen.say(f"{count(change.removed, 'entry')} removed from {store}")
+    screen.say(f"{store}: {count(change.removed, 'entry')} removed")
     bad = change.refused or reading.complaints
     raise typer.Exit(process.SOME_NOT if bad else process.ALL_DONE)
 
 
 def _what_goes(found: ListFile, origin: str | None, scope: str | None) -> str:
-    number = found.run(partial(_count, chosen=Chosen(scope=scope, origin=origin)))
+    number = found.run(lambda deny_list: deny_list.count(scope=scope, origin=origin))
     return f"{count(number, 'entry')} will be removed; whom the guard blocked for them, it unblocks"
-
-
-async def _count(deny_list: DenyList, chosen: Chosen) -> int:
-    return sum([1 async for _ in chosen.entries(deny_list)])
 
 
 @app.command("import", cls=Command, help=help_texts.DENY_IMPORT)
@@ -137,8 +133,7 @@ def _import(
     """Add the users in files."""
     screen = Screen(quiet=quiet)
     found = find_list(screen, store, hash_key_file, region)
-    action = "allow" if allow else "deny"
-    fields = Fields(scope, action, reason, expires_at=read_expiry(expires))
+    fields = Fields(scope, "allow" if allow else "deny", reason, expires_at=read_expiry(expires))
     plan = read_files(files, column, fields, origin=origin)
     for note in plan.notes:
         screen.say(note, "dim")
@@ -150,14 +145,14 @@ def _import(
 
 def _conclude(plan: Plan, result: Result, screen: Screen, store: Path) -> int:
     """Say how an import ended; return the exit code."""
-    rejected = result.rejected + len(plan.complaints)
+    rejected = len(result.rejections) + len(plan.complaints)
     code = process.exit_code(result.error, all_done=not rejected)
     say = screen.say if code == process.ALL_DONE else screen.tell
     parts = [_sum_up(result.added, result.updated, result.unchanged)]
     parts += [f"{rejected:,} rejected"] if rejected else []
     parts += [f"{count(plan.empty, 'empty cell')} skipped"] if plan.empty else []
     parts += [f"{plan.expired:,} expired since the export"] if plan.expired else []
-    say(f"{', '.join(parts)} in {store}, after {result.seconds:.1f} s")
+    say(f"{store}: {', '.join(parts)}, after {result.seconds:.1f} s")
     if result.error is not None:
         screen.tell(f"ended early: {describe(result.error)}", "bold red")
         screen.tell("To go on, import again: what is there already is left as it is.")
@@ -188,7 +183,7 @@ def _erase(
         screen.tell("nothing was done")
         raise typer.Exit(process.SOME_NOT)
     change = found.run(lambda deny_list: deny_list.erase(user))
-    screen.say(f"{mask(user)} is forgotten; {count(change.removed, 'entry')} removed from {store}")
+    screen.say(f"{store}: {mask(user)} is forgotten, {count(change.removed, 'entry')} removed")
 
 
 def _sum_up(added: int, updated: int, same: int) -> str:

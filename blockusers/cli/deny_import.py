@@ -6,7 +6,7 @@ What is there already is not changed, so an import that was interrupted is simpl
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -63,8 +63,8 @@ class Result:
     """Users that the store was given so far."""
     added: int = 0
     updated: int = 0
-    rejected: int = 0
-    """Users of `given` that name nobody."""
+    rejections: list[tuple[int, int, str]] = attrs.field(factory=list[tuple[int, int, str]])
+    """Of users who were rejected: which batch, which user of it, and why."""
     error: Exception | None = None
     """What ended it early; an `Interrupted` too."""
     seconds: float = 0.0
@@ -72,14 +72,16 @@ class Result:
     @property
     def unchanged(self) -> int:
         """Users who were there already, repeats in the files among them."""
-        return self.given - self.rejected - self.added - self.updated
+        return self.given - len(self.rejections) - self.added - self.updated
 
-    def note(self, given: int, change: Change) -> None:
-        """Count what the store did with some users."""
+    def note(
+        self, batch: int, given: int, change: Change, rejections: Iterable[tuple[int, str]]
+    ) -> None:
+        """Count what the store did with some users of a batch."""
         self.given += given
         self.added += change.added
         self.updated += change.updated
-        self.rejected += len(change.refused)
+        self.rejections += [(batch, index, why) for index, why in rejections]
 
 
 def read_files(
@@ -142,33 +144,37 @@ def import_into(deny_list: ListFile, plan: Plan, screen: Screen) -> Result:
     began = time.monotonic()
     try:
         with screen.meter(plan.users) as meter:
-            deny_list.run(partial(_import, plan, result, meter, screen))
+            deny_list.run(partial(_import, plan, result, meter))
     except (BlockUsersError, Interrupted) as error:
         result.error = error
+    for _, _, why in sorted(result.rejections):
+        screen.tell(why, "yellow")
     result.seconds = time.monotonic() - began
     return result
 
 
-async def _import(
-    plan: Plan,
-    result: Result,
-    meter: Meter,
-    screen: Screen,
-    deny_list: DenyList,
-) -> None:
-    for fields, users in plan.batches:
-        for start in range(0, len(users), _AT_ONCE):
-            piece = users[start : start + _AT_ONCE]
-            change = await deny_list.add([user.value for user in piece], **attrs.asdict(fields))
-            result.note(len(piece), change)
-            for complaint in _rejections(piece, change):
-                screen.tell(complaint, "yellow")
+async def _import(plan: Plan, result: Result, meter: Meter, deny_list: DenyList) -> None:
+    for number, (fields, users) in enumerate(plan.batches):
+        # Neighbours are stored beside each other, so that this order is six times as fast.
+        order = sorted(range(len(users)), key=lambda index: _sorted_by(users[index]))
+        for start in range(0, len(order), _AT_ONCE):
+            piece = order[start : start + _AT_ONCE]
+            change = await deny_list.add(
+                [users[index].value for index in piece], **attrs.asdict(fields)
+            )
+            result.note(number, len(piece), change, _rejections(piece, users, change))
             meter.advance(len(piece), len(change.refused))
 
 
-def _rejections(piece: Sequence[Input], change: Change) -> Iterator[str]:
-    """Yield which users of *piece* were rejected, and why."""
-    inputs = iter(piece)
-    for outcome in change.refused:  # in the order of the users
-        where = next(each.where for each in inputs if each.value == outcome.input)
-        yield f"{where}: {mask(written(outcome.input))} {outcome.fault}"
+def _sorted_by(user: Input) -> str:
+    return written(user.value).lstrip("+")
+
+
+def _rejections(
+    piece: Sequence[int], users: Sequence[Input], change: Change
+) -> Iterator[tuple[int, str]]:
+    """Yield the index of each user who was rejected, and why."""
+    left = iter(piece)
+    for outcome in change.refused:  # in the order of the piece
+        index = next(each for each in left if users[each].value == outcome.input)
+        yield index, f"{users[index].where}: {mask(written(outcome.input))} {outcome.fault}"

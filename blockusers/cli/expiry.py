@@ -30,7 +30,7 @@ def read_expiry(text: str | None, now: float | None = None) -> float | None:
         moment = _end_of(text)
     if moment <= now:
         raise ValueError(f"{text} has passed")
-    return moment
+    return float(int(moment))
 
 
 def _end_of(text: str) -> float:

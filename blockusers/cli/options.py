@@ -150,7 +150,11 @@ Allow = Annotated[
 ]
 ChosenScope = Annotated[
     str | None,
-    typer.Option("--scope", metavar="ID", help="Only entries of this phone number id; * is all."),
+    typer.Option(
+        "--scope",
+        metavar="ID",
+        help="Only entries of this phone number id; or *, those for all numbers.",
+    ),
 ]
 ChosenOrigin = Annotated[
     str | None, typer.Option("--origin", metavar="NAME", help="Only entries with this origin.")
