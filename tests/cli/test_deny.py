@@ -289,7 +289,7 @@ def test_another_file_is_left_alone(deny: Any, path: Path) -> None:
     assert path.read_bytes() == b"these are my notes\n" * 100
 
 
-# -------------------------------------------------------------------- what is imported
+# --------------------------------------------------------------------- files to be imported
 
 
 def test_imports_files(deny: Any, tmp_path: Path, path: Path) -> None:
