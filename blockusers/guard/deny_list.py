@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from operator import attrgetter
 from typing import Final, get_args
 
 import attrs
@@ -26,7 +27,9 @@ from blockusers.values.outcome import (
 from blockusers.values.users import INTERNATIONAL, Reader, same_person
 
 _BATCH: Final = 2000
-"""Users that are added in one transaction."""
+"""Entries that are added in one transaction."""
+_SORTED: Final = 32_000
+"""Entries that are sorted before they are added: neighbours share pages of the store."""
 _PAGE: Final = 1000
 _PARENT: Final = ".ENT."
 
@@ -112,25 +115,24 @@ class DenyList:
         like = Entry("", scope, action, reason, origin, float(int(self.store.clock())), expires_at)
         named = _Named(users, self._reader)
         await self._check_key(is_adding=True)
-        added = updated = 0
-        async with aclosing(named.batches()) as batches:
-            async for names in batches:
-                new, changed = await self.store.add(*self._entries(names, like))
-                added, updated = added + new, updated + changed
-        return Change(added, updated, refused=tuple(named.refused))
+        batch = _Batch(self.store)
+        async with aclosing(named.parts()) as parts:
+            async for names in parts:
+                self._enter(names, like, batch)
+                if len(batch.entries) >= _SORTED:
+                    await batch.add()
+        await batch.add()
+        named.raise_error()
+        return Change(batch.added, batch.updated, refused=tuple(named.refused))
 
-    def _entries(
-        self, names: Iterable[Sequence[str]], like: Entry
-    ) -> tuple[list[Entry], dict[str, list[str]]]:
-        """Return entries for the first of each names, and their other spellings."""
+    def _enter(self, names: Iterable[Sequence[str]], like: Entry, batch: _Batch) -> None:
+        """Enter the first of each names."""
         fields = (like.scope, like.action, like.reason, like.origin, like.added_at, like.expires_at)
-        entries, spellings = [], {}
         for first, *_ in names:
             key, *others = self._keys.spellings(first)
-            entries.append(Entry(key, *fields))
+            batch.entries.append(Entry(key, *fields))
             if others:
-                spellings[key] = others
-        return entries, spellings
+                batch.spellings[key] = others
 
     async def remove(
         self, users: Users | None = None, *, scope: str | None = None, origin: str | None = None
@@ -156,12 +158,13 @@ class DenyList:
         named = _Named(users, self._reader)
         await self._check_key()
         removed = 0
-        async with aclosing(named.batches()) as batches:
-            async for names in batches:
+        async with aclosing(named.parts()) as parts:
+            async for names in parts:
                 keys = [
                     key for each in names for name in each for key in self._keys.spellings(name)
                 ]
                 removed += await self.store.remove(Filter(keys, scope, None, origin))
+        named.raise_error()
         return Change(removed=removed, refused=tuple(named.refused))
 
     async def erase(self, user: User) -> Change:
@@ -313,8 +316,28 @@ class DenyList:
         self._is_checked = True
 
 
+@attrs.define
+class _Batch:
+    """Entries that are added together."""
+
+    store: Store
+    entries: list[Entry] = attrs.field(factory=list)
+    spellings: dict[str, Sequence[str]] = attrs.field(factory=dict)
+    added: int = 0
+    updated: int = 0
+
+    async def add(self) -> None:
+        """Add them, in several transactions so that nobody waits long, and start anew."""
+        self.entries.sort(key=attrgetter("user"))
+        for start in range(0, len(self.entries), _BATCH):
+            part = self.entries[start : start + _BATCH]
+            added, updated = await self.store.add(part, self.spellings)
+            self.added, self.updated = self.added + added, self.updated + updated
+        self.entries, self.spellings = [], {}
+
+
 class _Named:
-    """Reads users in batches: of each, the names under which the list may have them.
+    """Reads users part by part: of each, the names under which the list may have them.
 
     Raises:
         TypeError: *users* is no list of users.
@@ -329,20 +352,21 @@ class _Named:
         self._reader = reader
         self._names: list[tuple[str, ...]] = []
 
-    async def batches(self) -> AsyncGenerator[list[tuple[str, ...]]]:
-        """Yield the names of all users; then raise what their iterable raised."""
-        source = self._source
+    async def parts(self) -> AsyncGenerator[list[tuple[str, ...]]]:
+        """Yield the names of all users."""
         try:
-            while not source.at_end:
-                await source.read(self._reader.at_once, self._take)
+            while not self._source.at_end:
+                await self._source.read(self._reader.at_once, self._take)
                 await asyncio.sleep(0)
-                if source.at_end or len(self._names) >= _BATCH:
-                    names, self._names = self._names, []
-                    yield names
+                names, self._names = self._names, []
+                yield names
         finally:
-            await source.close()
-        if source.error is not None:
-            raise source.error
+            await self._source.close()
+
+    def raise_error(self) -> None:
+        """Raise what the caller's iterable raised, if it did."""
+        if self._source.error is not None:
+            raise self._source.error
 
     def _take(self, users: Sequence[User]) -> None:
         plain = self._reader.read_plain(users)
