@@ -15,6 +15,7 @@ BENCHMARKS: Final = {
     "stall": "the longest time for which the event loop is held meanwhile",
     "memory": "the most memory that a job of 64,000 numbers takes",
     "imports": "the time that importing the library takes, over that of its dependencies",
+    "guard": "a guard under load, killed, starved, replayed and behind a slow limit",
     "faults": "jobs under all faults together; counts the violations of what is promised",
     "stress": "colliding, cancelled and closed calls against a bare server; counts the same",
 }

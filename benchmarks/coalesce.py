@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from blockusers import FixedPace, Operation, RetryPolicy, Status
 from blockusers.jobs.coalesce import Coalescer
+from blockusers.jobs.sender import Sender
 from blockusers.jobs.user_order import UserOrder
 from blockusers.values.columns import Verdicts
 from blockusers.values.users import Identifiers
@@ -90,13 +91,13 @@ async def _call(loop: _JumpingLoop, arrivals: list[float], limit: float) -> tupl
         await asyncio.sleep(draw.uniform(*LATENCY))
         return Verdicts([Status.DONE] * len(users), list(users.keys))
 
-    single = Coalescer(
+    sender = Sender(
         transact,
         retry=RetryPolicy(clock=loop.time),
         pace=FixedPace(100, limit, clock=loop.time),
         order=UserOrder(clock=loop.time),
-        max_queued=10**6,
     )
+    single = Coalescer(sender, max_queued=10**6)
     started = loop.time()
 
     async def call(number: int, arrival: float) -> float:

@@ -14,7 +14,7 @@ class Unpaced:
         """Never wait."""
         return 0.0
 
-    def start(self, now: float) -> Slot:
+    def grant(self, now: float) -> Slot:
         """Let a request of any size go."""
         return Slot(1000, started=now)
 
@@ -65,7 +65,7 @@ class Botocore:
             return max(float(missing / self._bucket.max_rate), 1e-6)
         return 0.0
 
-    def start(self, now: float) -> Slot:
+    def grant(self, now: float) -> Slot:
         """Let a request of any size go."""
         return Slot(1000, started=now)
 

@@ -26,7 +26,7 @@ class Pacer(Protocol):
         """Return in how many seconds the next request may leave; `inf`: not before an answer."""
         ...
 
-    def start(self, now: float) -> Slot:
+    def grant(self, now: float) -> Slot:
         """Note that a request leaves."""
         ...
 
@@ -208,7 +208,7 @@ class Job:
             self._send_what_may_leave()
 
     def _send(self) -> None:
-        slot = self._pacer.start(self._now)
+        slot = self._pacer.grant(self._now)
         if self._again:
             slot.users, attempt = self._again.pop()
         else:

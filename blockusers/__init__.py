@@ -121,24 +121,27 @@ __all__ = [
 if not TYPE_CHECKING:
     __getattr__ = lazily(
         __name__,
-        __all__,
-        (
-            "values.account",
-            "values.blocklist",
-            "values.errors",
-            "values.masking",
-            "values.outcome",
-            "values.report",
-            "pace.protocol",
-            "pace.paces",
-            "observe.events",
-            "observe.observers",
-            "protocol.retry",
-            "jobs.source",
-            "lists.sync",
-            "jobs.notifier",
-            "client",
-        ),
+        {
+            "client": "Client",
+            "jobs.notifier": "OnSettled",
+            "jobs.source": "Users",
+            "lists.sync": "SyncIncomplete SyncReport TooManyRemovals",
+            "observe.events": "Event JobEnded JobStarted PaceChanged RequestEnded RequestSent"
+            " Retrying UsersSettled",
+            "observe.observers": "Observer",
+            "pace.paces": "AdaptivePace FixedPace",
+            "pace.protocol": "Pace PaceState Priority Slot",
+            "protocol.retry": "RetryPolicy",
+            "values.account": "Account TokenSource",
+            "values.blocklist": "BlockedUser Page",
+            "values.errors": "AccountRestricted ApiError AuthenticationError BlocklistChanged"
+            " BlocklistFull BlockUsersError ClientClosed ConnectionFailed InvalidRequest"
+            " InvalidResponse InvalidUser JobTimedOut PermissionDenied QueueFull RateLimited"
+            " RequestTimeout ServiceError TokenUnavailable TransportError",
+            "values.masking": "mask",
+            "values.outcome": "Fault Operation Outcome Status User UserFailed",
+            "values.report": "Incomplete PartialFailure Report",
+        },
     )
 
     def __dir__() -> list[str]:

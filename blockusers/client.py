@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Iterable
-from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
 import aiohttp
@@ -15,6 +14,7 @@ from blockusers._tools.cancellation import GRACE, Scopes
 from blockusers.jobs.batch import Batcher
 from blockusers.jobs.coalesce import Coalescer
 from blockusers.jobs.notifier import OnSettled
+from blockusers.jobs.sender import Sender
 from blockusers.jobs.source import Users
 from blockusers.jobs.user_order import UserOrder
 from blockusers.lists.find import find, read_wanted
@@ -92,6 +92,7 @@ class Client:
         _check_type("account", account, Account)
         _check_type("session", session, aiohttp.ClientSession, type(None))
         _check_type("retry", retry, RetryPolicy)
+        _check_type("observers", observers, Iterable)
         if pace is not None and not isinstance(getattr(pace, "max_in_flight", None), int):
             raise TypeError(f"pace: must be a pace, such as FixedPace(4), not {pace!r:.50}")
         check_number("request_timeout", request_timeout, least=0.001)
@@ -99,38 +100,25 @@ class Client:
         check_number("drain_timeout", drain_timeout)
         if callable(account.access_token):
             retry = attrs.evolve(retry, token_changes=True)
-        self._reader = INTERNATIONAL if region is None else NationalReader(region)
         self._account = account
-        self._pace: Pace = AdaptivePace() if pace is None else pace
-        self._retry = retry
         self._session = Session(account, session=session, request_timeout=request_timeout)
         self._request_timeout = request_timeout
         self._drain_timeout = drain_timeout
         self._closing = False
         self._opens_or_closes = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        if not isinstance(observers, Iterable):
-            raise TypeError("observers: must be an iterable of functions")
         self._observers = Observers(account.phone_number_id, self._session.url, (log, *observers))
-        self._batcher = Batcher(
+        self._sender = Sender(
             self._update,
             retry=retry,
-            pace=self._pace,
-            order=(order := UserOrder(request_timeout)),
+            pace=AdaptivePace() if pace is None else pace,
+            order=UserOrder(request_timeout),
             chunk_size=chunk_size,
             observers=self._observers,
-            reader=self._reader,
+            reader=INTERNATIONAL if region is None else NationalReader(region),
         )
-        self._coalescer = Coalescer(
-            self._update,
-            retry=retry,
-            pace=self._pace,
-            order=order,
-            max_queued=max_queued,
-            chunk_size=chunk_size,
-            observers=self._observers,
-            reader=self._reader,
-        )
+        self._batcher = Batcher(self._sender)
+        self._coalescer = Coalescer(self._sender, max_queued)
         self._scopes = Scopes()
         self._paginator = Paginator(self._fetch, self._pause)
 
@@ -142,7 +130,7 @@ class Client:
     @property
     def pace(self) -> Pace:
         """The pace that its requests keep; `pace.state` tells what it is doing."""
-        return self._pace
+        return self._sender.pace
 
     @property
     def request_timeout(self) -> float:
@@ -161,8 +149,8 @@ class Client:
         if not self._opens_or_closes.locked():
             self._opens_or_closes = asyncio.Lock()  # one belongs to the loop on which it was used
         async with self._opens_or_closes:
-            state = self._pace.state  # first: a custom pace may raise, and nothing is open yet
-            self._pace.listeners.add(self._observers.pace_changed)
+            state = self.pace.state  # first: a custom pace may raise, and nothing is open yet
+            self.pace.listeners.add(self._observers.pace_changed)
             self._loop = asyncio.get_running_loop()
             await self._session.open()
             self._closing = False
@@ -191,7 +179,7 @@ class Client:
                     both.create_task(self._batcher.wait_ended(drain_timeout))
             finally:
                 await self._abort(error)
-                self._pace.listeners.discard(self._observers.pace_changed)
+                self.pace.listeners.discard(self._observers.pace_changed)
 
     async def _abort(self, error: Exception) -> None:
         self._coalescer.abort(error)
@@ -206,12 +194,7 @@ class Client:
     async def __aenter__(self) -> Self:
         return await self.open()
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
         await self._close(0.0 if exc_type else self._drain_timeout)
 
     def __enter__(self) -> NoReturn:
@@ -338,9 +321,7 @@ class Client:
         Raises:
             ValueError: Both *after* and *before* are given.
             BlocklistChanged: The list changed since the cursor was made.
-            InvalidResponse: The list does not end, or not where the server says that it does.
-            ClientClosed: The client is not open, or was closed before the end.
-            BlockUsersError: A page could not be read.
+            InvalidResponse, ClientClosed, BlockUsersError: As for `blocked`.
         """
         self._check_page_size(page_size)
         _check_type("after", after, str, type(None))
@@ -352,14 +333,8 @@ class Client:
     async def snapshot(self, *, page_size: int | None = None) -> tuple[BlockedUser, ...]:
         """Return the list as it was at one instant, without repeats.
 
-        Args:
-            page_size: Users per request; None leaves it to the server.
-
-        Raises:
-            BlocklistChanged: The list changed during each of 5 walks.
-            InvalidResponse: The list does not end, or not where the server says that it does.
-            ClientClosed: The client is not open, or was closed before the end.
-            BlockUsersError: A page could not be read.
+        Argument and errors are those of `blocked`, but `BlocklistChanged` is raised only if the
+        list changed during each of 5 walks.
         """
         self._check_page_size(page_size)
         return await self._paginator.snapshot(page_size)
@@ -380,13 +355,10 @@ class Client:
 
         Raises:
             TypeError: *users* is no list of users.
-            BlocklistChanged: The list changes faster than it can be read.
-            InvalidResponse: The list does not end, or not where the server says that it does.
-            ClientClosed: The client is not open, or was closed before the end.
-            BlockUsersError: A page could not be read.
+            BlockUsersError: As for `blocked`.
         """
         self._check_page_size(page_size)
-        wanted = await self._until_closed(read_wanted(users, self._reader))
+        wanted = await self._until_closed(read_wanted(users, self._sender.reader))
         return await find(wanted, self.blocked(page_size=page_size))
 
     async def sync(
@@ -422,7 +394,7 @@ class Client:
         if max_removals is not None:
             check_number("max_removals", max_removals, whole=True)
         self._check_open()
-        wanted = await self._until_closed(read_wanted(users, self._reader))
+        wanted = await self._until_closed(read_wanted(users, self._sender.reader))
         return await sync(
             wanted,
             snapshot=self.snapshot,
@@ -481,19 +453,16 @@ class Client:
     ) -> wire.Listing:
         self._check_open()
         request = wire.build_listing(page_size, after, before)
-        on_retry = self._observers.retrying("list")
 
-        async def attempt(_: Slot) -> wire.Listing:
-            return await self._observers.request(
-                "list", request, self._session.send, wire.read_page
-            )
+        def attempt(_: Slot) -> Awaitable[wire.Listing]:
+            return self._observers.request("list", request, self._session.send, wire.read_page)
 
         return await self._until_closed(
-            self._retry.run(attempt, self._pace, Priority.LISTING, on_retry)
+            self._sender.with_retries("list", attempt, Priority.LISTING)
         )
 
     async def _pause(self, attempt: int) -> None:
-        await self._until_closed(self._retry.pause(attempt))
+        await self._until_closed(self._sender.retry.pause(attempt))
 
     async def _until_closed(self, work: Awaitable[T]) -> T:
         """Await *work*, which reads the list or who is wanted, unless the client is closed."""

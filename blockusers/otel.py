@@ -60,6 +60,7 @@ class _Open:
     span: trace.Span
     token: Token[context.Context]
     about: Mapping[str, Any]
+    """The attributes of its metrics."""
 
 
 class OpenTelemetry:
@@ -102,16 +103,15 @@ class OpenTelemetry:
             "{user}",
             "Most users that a request may name.",
         )
-        self._jobs: dict[int, _Open] = {}
-        self._requests: dict[int, _Open] = {}
+        self._open: dict[int, _Open] = {}
 
     def __call__(self, event: Event, /) -> None:
         """Take note of *event*."""
         match event:
             case JobStarted():
-                self._begin(self._jobs, event.job or 0, f"blockusers {event.operation}", event)
+                self._begin(event.job or 0, f"blockusers {event.operation}", event)
             case JobEnded():
-                self._finish(self._jobs, event.job or 0, event)
+                self._finish(event.job or 0, event)
             case RequestSent():
                 self._request_sent(event)
             case RequestEnded():
@@ -131,25 +131,15 @@ class OpenTelemetry:
             for whose, pace in self._paces.copy().items()
         ]
 
-    def _begin(
-        self,
-        register: dict[int, _Open],
-        number: int,
-        name: str,
-        event: Event,
-        about: Mapping[str, Any] | None = None,
-    ) -> None:
-        kind = trace.SpanKind.INTERNAL if about is None else trace.SpanKind.CLIENT
-        values = event.attributes() | dict(about or {})
-        span = self._tracer.start_span(name, kind=kind, attributes=values)
+    def _begin(self, number: int, name: str, event: Event, about: Mapping[str, Any] = {}) -> None:
+        kind = trace.SpanKind.CLIENT if about else trace.SpanKind.INTERNAL
+        span = self._tracer.start_span(name, kind=kind, attributes={**event.attributes(), **about})
         token = context.attach(trace.set_span_in_context(span))
-        register[number] = _Open(span, token, values)
+        self._open[number] = _Open(span, token, about)
 
-    def _finish(
-        self, register: dict[int, _Open], number: int, event: JobEnded | RequestEnded
-    ) -> Mapping[str, Any]:
-        """End a span; return what was known when it began."""
-        begun = register.pop(number)
+    def _finish(self, number: int, event: JobEnded | RequestEnded) -> Mapping[str, Any]:
+        """End a span; return what its metrics are about."""
+        begun = self._open.pop(number)
         context.detach(begun.token)
         begun.span.set_attributes(event.attributes())
         if event.error is not None:
@@ -159,19 +149,19 @@ class OpenTelemetry:
 
     def _request_sent(self, event: RequestSent) -> None:
         url = urlsplit(event.url)
-        port = url.port or {"https": 443, "http": 80}.get(url.scheme)
-        about = {"server.address": url.hostname, "server.port": port}
-        name = f"{event.method} block_users"
-        self._begin(self._requests, event.request, name, event, about)
-        self._active.add(1, {"http.request.method": event.method, **about})
+        about = {
+            "http.request.method": event.method,
+            "server.address": url.hostname,
+            "server.port": url.port or {"https": 443, "http": 80}.get(url.scheme),
+        }
+        self._begin(event.request, f"{event.method} block_users", event, about)
+        self._active.add(1, about)
 
     def _request_ended(self, event: RequestEnded) -> None:
-        sent = self._finish(self._requests, event.request, event)
-        target = ("http.request.method", "server.address", "server.port")
-        about = {name: sent[name] for name in target}
+        about = self._finish(event.request, event)
         self._active.add(-1, about)
         chosen = ("http.response.status_code", "error.type", "blockusers.operation")
-        self._duration.record(event.seconds, about | _chosen(event, *chosen))
+        self._duration.record(event.seconds, {**about, **_chosen(event, *chosen)})
 
     def _retrying(self, event: Retrying) -> None:
         chosen = ("blockusers.operation", "error.type", "blockusers.phone_number_id")

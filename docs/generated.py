@@ -19,8 +19,7 @@ from blockusers.cli.app import app
 from blockusers.sandbox import MAGIC
 from blockusers.sandbox.refusals import WORDINGS
 from blockusers.values import errors
-from blockusers.values.error_codes import CODES, Code, Reaction
-from blockusers.values.errors import ERROR_OF
+from blockusers.values.errors import CODES, Code
 
 COLUMNS: Final = 88
 COMMANDS: Final = [*typer.main.get_command(app).commands]  # type: ignore[attr-defined]  # a group
@@ -46,9 +45,9 @@ def _ranges(numbers: list[int]) -> str:
 
 
 def _error(code: Code) -> str:
-    if code.reaction in {Reaction.READ_LISTS, Reaction.SKIP_USER}:
+    if code.of_users:
         return "none: users are `FAILED`"
-    return f"`{ERROR_OF[code.reaction].__name__}`"
+    return f"`{code.error.__name__}`"
 
 
 def error_tree() -> str:

@@ -1,4 +1,4 @@
-"""Runs blocks of the documentation's Python in one process, for `test_docs`.
+"""Runs the documentation's Python, programs and tests, in one process, for `test_docs`.
 
 Reads them from stdin as JSON, and writes what each printed, or how it failed, to stdout.
 """
@@ -15,7 +15,10 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 import blockusers
 from blockusers import Account, Client
@@ -32,6 +35,17 @@ def run_part(code: str, sandbox: Sandbox) -> None:
     asyncio.run(_with_client(code, sandbox))
 
 
+def run_tests(code: str, _: Sandbox) -> None:
+    """Run a file of tests."""
+    Path("test_block.py").write_text(code, encoding="utf-8")
+    settings = ("asyncio_mode=auto", "asyncio_default_fixture_loop_scope=function")
+    options = ["--rootdir=.", "-p", "no:cacheprovider", "-W", "error"]
+    # In this process blockusers is imported already, and another file of that name may be.
+    options += ["--assert=plain", "--import-mode=importlib"]
+    if pytest.main([*options, *(f"--override-ini={each}" for each in settings)]):
+        raise AssertionError("its tests do not pass")
+
+
 async def _with_client(code: str, sandbox: Sandbox) -> None:
     names: dict[str, Any] = {name: getattr(blockusers, name) for name in blockusers.__all__}
     names |= {"asyncio": asyncio, "sandbox": sandbox, "glitches": glitches}
@@ -43,7 +57,11 @@ async def _with_client(code: str, sandbox: Sandbox) -> None:
             await waiting
 
 
-KINDS: dict[str, Callable[[str, Sandbox], None]] = {"run": run_program, "with client": run_part}
+KINDS: dict[str, Callable[[str, Sandbox], None]] = {
+    "run": run_program,
+    "with client": run_part,
+    "pytest": run_tests,
+}
 
 
 def play(kind: str, code: str) -> dict[str, str]:
@@ -60,7 +78,7 @@ def play(kind: str, code: str) -> dict[str, str]:
         try:
             KINDS[kind](code, sandbox)
         except Exception:
-            error = traceback.format_exc()
+            error = printed.getvalue() + traceback.format_exc()
     return {"printed": printed.getvalue(), "error": error}
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import attrs
 import orjson
 
-from blockusers import FixedPace, Operation, RetryPolicy, Status
+from blockusers import AdaptivePace, FixedPace, Operation, RetryPolicy, Status
 from blockusers.values.columns import Verdict, Verdicts
-from blockusers.values.users import Identifiers
+from blockusers.values.users import Identifiers, read
 
 TOKEN = "EAAGtoken0123456789abcdefghijklmnopqrstuvwxyz"
 PHONE_NUMBER_ID = "106540352242922"
@@ -56,6 +56,12 @@ class Clock:
                 self.advance(min(when for when, _ in self.calls) - self.now)
 
 
+def identifiers(*users: str) -> Identifiers:
+    """Return users as a request is built of them."""
+    found = [read(user) for user in users]
+    return Identifiers([user.key for user in found], [user.wire for user in found])
+
+
 def quick(clock: Clock | None = None, **settings: float | None) -> RetryPolicy:
     """Return a policy that waits its longest, on a clock of its own."""
     clock = clock or Clock()
@@ -65,6 +71,11 @@ def quick(clock: Clock | None = None, **settings: float | None) -> RetryPolicy:
 def pace(max_in_flight: int = 4, clock: Clock | None = None) -> FixedPace:
     clock = clock or Clock()
     return FixedPace(max_in_flight, clock=clock, sleep=clock.sleep)
+
+
+def adaptive(clock: Clock) -> AdaptivePace:
+    """Return a pace that learns the limit of a sandbox with the same clock."""
+    return AdaptivePace(clock=clock, sleep=clock.sleep)
 
 
 @attrs.define

@@ -31,6 +31,12 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
+async def received(sandbox: Sandbox, count: int = 1) -> None:
+    """Wait until so many requests have come in."""
+    while len(sandbox.requests) < count:
+        await asyncio.sleep(0.001)
+
+
 async def test_leaving_answers_who_waits(sandbox: Sandbox) -> None:
     """Leaving `async with` lets calls that were made be answered."""
     async with client_of(sandbox) as client:
@@ -50,7 +56,7 @@ async def test_leaving_by_an_exception_waits_for_nothing(sandbox: Sandbox) -> No
         nonlocal call
         async with client:
             call = asyncio.ensure_future(client.block_one(number(1)))
-            await asyncio.sleep(0.05)
+            await received(sandbox)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -64,9 +70,9 @@ async def test_leaving_by_an_exception_waits_for_nothing(sandbox: Sandbox) -> No
 async def test_no_calls_while_closing(sandbox: Sandbox) -> None:
     """From the moment it is being closed, a client takes no more calls; opened again, it does."""
     sandbox.glitch(glitches.hang_before())
-    client = await client_of(sandbox, drain_timeout=0.2).open()
+    client = await client_of(sandbox, drain_timeout=0.02).open()
     waiting = asyncio.create_task(client.block_one(number(1)))
-    await asyncio.sleep(0.05)
+    await received(sandbox)
     closing = asyncio.create_task(client.close())
     await asyncio.sleep(0)
     with pytest.raises(ClientClosed):
@@ -105,10 +111,9 @@ async def test_open_and_close(sandbox: Sandbox) -> None:
 async def test_closed_in_the_middle(sandbox: Sandbox) -> None:
     """A job whose client is closed meanwhile ends as Incomplete; nobody is lost."""
     sandbox.glitch(glitches.hang_before(), at=1)
-    async with client_of(sandbox, retry=quick(attempts=2), drain_timeout=0.05) as client:
+    async with client_of(sandbox, retry=quick(attempts=2), drain_timeout=0.02) as client:
         job = asyncio.create_task(client.block(numbers(30)))
-        while not sandbox.requests:
-            await asyncio.sleep(0.005)
+        await received(sandbox)
         await client.close()
         with pytest.raises(Incomplete) as caught:
             await job
@@ -164,7 +169,7 @@ async def never() -> str:
 async def test_behind_a_token_function_that_hangs(sandbox: Sandbox) -> None:
     """Closing ends jobs, calls and listings that wait for the token; nothing was sent."""
     account = Account(**(sandbox.credentials | {"access_token": never}))
-    client = await client_of(sandbox, account=account, drain_timeout=0.05).open()
+    client = await client_of(sandbox, account=account, drain_timeout=0.02).open()
     job = asyncio.create_task(client.block(numbers(30)))
     call = asyncio.create_task(client.block_one(number(77)))
     listing = asyncio.create_task(client.snapshot())
@@ -185,15 +190,15 @@ async def test_behind_an_on_settled_that_never_ends(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Closing ends a job whose `on_settled` does not come back."""
-    monkeypatch.setattr("blockusers.jobs.batch.GRACE", 0.05)
+    monkeypatch.setattr("blockusers.jobs.batch.GRACE", 0.01)
 
     async def hang(outcomes: tuple[Outcome, ...]) -> None:
         await asyncio.sleep(3600)
 
-    client = await client_of(sandbox, drain_timeout=0.05).open()
+    client = await client_of(sandbox, drain_timeout=0.02).open()
     job = asyncio.create_task(client.block(numbers(30), on_settled=hang))
-    while len(sandbox.requests) < 3:
-        await asyncio.sleep(0.005)
+    while client.pace.state.admitted < 3:
+        await asyncio.sleep(0.001)
     await client.close()
 
     assert job.done()
@@ -206,7 +211,7 @@ async def test_behind_a_source_that_never_ends(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Closing ends a job whose source waits for ever, and does not even mind being cancelled."""
-    monkeypatch.setattr("blockusers.jobs.batch.GRACE", 0.05)
+    monkeypatch.setattr("blockusers.jobs.batch.GRACE", 0.01)
     let_go = asyncio.Event()
 
     async def stubborn() -> AsyncIterator[str]:
@@ -217,7 +222,7 @@ async def test_behind_a_source_that_never_ends(
             except asyncio.CancelledError:
                 continue
 
-    client = await client_of(sandbox, drain_timeout=0.05).open()
+    client = await client_of(sandbox, drain_timeout=0.02).open()
     job = asyncio.create_task(client.block(stubborn()))
     await asyncio.sleep(0.01)
     await client.close()
@@ -232,10 +237,9 @@ async def test_behind_a_source_that_never_ends(
 async def test_an_endless_iterable(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job of an endless iterable ends, too: of those that were not sent it reads on so far."""
     monkeypatch.setattr("blockusers.jobs.batch._READ_ON", 5000)
-    client = await client_of(sandbox, drain_timeout=0.05).open()
+    client = await client_of(sandbox, drain_timeout=0.02).open()
     job = asyncio.create_task(client.block(number(n) for n in count()))
-    while not sandbox.requests:
-        await asyncio.sleep(0.005)
+    await received(sandbox)
     await client.close()
 
     with pytest.raises(Incomplete) as caught:
@@ -249,8 +253,7 @@ async def test_requests_on_the_wire_are_answered(sandbox: Sandbox) -> None:
     sandbox.glitch(glitches.slow(piece=100), at=1)
     client = await client_of(sandbox).open()
     job = asyncio.create_task(client.block(numbers(500)))
-    while not sandbox.requests:
-        await asyncio.sleep(0.005)
+    await received(sandbox)
     await client.close()
 
     with pytest.raises(Incomplete) as caught:
@@ -278,9 +281,9 @@ async def test_a_finished_job_is_complete(sandbox: Sandbox) -> None:
 async def test_opened_while_it_is_closed(sandbox: Sandbox) -> None:
     """Opening a client that is being closed waits for that, and then works."""
     sandbox.glitch(glitches.hang_before(), at=1)
-    client = await client_of(sandbox, drain_timeout=0.1).open()
+    client = await client_of(sandbox, drain_timeout=0.02).open()
     waiting = asyncio.create_task(client.block_one(number(1)))
-    await asyncio.sleep(0.05)
+    await received(sandbox)
     closing = asyncio.create_task(client.close())
     await asyncio.sleep(0)
     await client.open()
@@ -297,7 +300,7 @@ async def test_a_close_that_is_cancelled(sandbox: Sandbox) -> None:
     sandbox.glitch(glitches.hang_before(), at=1)
     client = await client_of(sandbox, drain_timeout=60.0).open()
     call = asyncio.create_task(client.block_one(number(1)))
-    await asyncio.sleep(0.05)
+    await received(sandbox)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await client.close()
@@ -365,12 +368,13 @@ async def test_a_report_does_not_grow(sandbox: Sandbox, monkeypatch: pytest.Monk
 def test_on_one_loop_after_the_other(sandbox: Sandbox) -> None:
     """A client that is closed while it is busy can be opened and closed on another event loop."""
     sandbox.glitch(glitches.hang_before(), at=range(1, 10))
-    client = client_of(sandbox, drain_timeout=0.05)
+    client = client_of(sandbox, drain_timeout=0.02)
+    rounds = count(1)
 
     async def use() -> None:
         await client.open()
         call = asyncio.create_task(client.block_one(number(1)))
-        await asyncio.sleep(0.01)
+        await received(sandbox, next(rounds))
         closing = [asyncio.create_task(client.close()) for _ in range(2)]
         await asyncio.gather(*closing)
         with pytest.raises(ClientClosed):

@@ -8,13 +8,15 @@ import hmac
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import attrs
 import orjson
 import pytest
 from aiohttp import web
@@ -28,54 +30,45 @@ SECRETS = {"WHATSAPP_APP_SECRET": SECRET, "VERIFY_TOKEN": "change me"}
 ANN, NEVER_WROTE = "16505551234", "1650555131047"
 
 
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(Rules(window=None, app_secret=SECRET)) as sandbox:
-        yield sandbox
+@attrs.frozen
+class Example:
+    """An example that runs, with a sandbox of its own."""
 
+    sandbox: Sandbox
+    process: subprocess.Popen[bytes]
+    output: Path
+    """The file with what it prints."""
+    numbers: Path
+    """The list that it works off, if it does."""
+    port: int
+    """Where it serves, if it does."""
+    telegram: socket.socket
+    """Where it finds Telegram, if it looks for it."""
 
-@asynccontextmanager
-async def running(
-    sandbox: Sandbox, name: str, *arguments: object, **settings: str
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run an example; at the end it is told to end, if it has not, and must not complain."""
-    account = {f"WHATSAPP_{key.upper()}": str(v) for key, v in sandbox.credentials.items()}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(EXAMPLES / name),
-        *map(str, arguments),
-        env={
-            **os.environ,
-            **account,
-            "WHATSAPP_APP_SECRET": SECRET,
-            "VERIFY_TOKEN": "change me",
-            **settings,
-        },
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(20):
-            output, _ = await process.communicate()
-        assert b"Traceback" not in output, output.decode()
+    @asynccontextmanager
+    async def browser(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """Give a browser that looks at what it serves; at the end it is told to end."""
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{self.port}") as browser:
+            await self.until(lambda: answers(browser))
+            yield browser
+        await self.stop()
 
+    async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(60):
+            while not await condition():
+                assert self.process.poll() is None, self.output.read_text()
+                await asyncio.sleep(0.02)
 
-@asynccontextmanager
-async def service(sandbox: Sandbox, name: str) -> AsyncIterator[aiohttp.ClientSession]:
-    """Run an example that serves; give a browser that is looking at it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    async with (
-        running(sandbox, name, PORT=str(port)) as process,
-        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as browser,
-    ):
-        await until(lambda: answers(browser), process)
-        yield browser
+    async def stop(self) -> None:
+        """Tell it to end; it must not complain."""
+        self.process.send_signal(signal.SIGINT)
+        await self.end()
+
+    async def end(self) -> int:
+        """Wait until it has ended; return its exit code."""
+        code = await asyncio.to_thread(self.process.wait, 60)
+        assert "Traceback" not in self.output.read_text()
+        return code
 
 
 async def answers(browser: aiohttp.ClientSession) -> bool:
@@ -86,18 +79,70 @@ async def answers(browser: aiohttp.ClientSession) -> bool:
         return False
 
 
-async def until(
-    condition: Callable[[], Awaitable[bool]], process: asyncio.subprocess.Process
-) -> None:
-    async with asyncio.timeout(20):
-        while not await condition():
-            assert process.returncode is None, (await process.communicate())[0].decode()
-            await asyncio.sleep(0.05)
+@contextmanager
+def start(name: str, folder: Path, prepare: Callable[[Sandbox], object]) -> Iterator[Example]:
+    with (
+        Sandbox(Rules(window=None, app_secret=SECRET)) as sandbox,
+        socket.create_server(("127.0.0.1", 0)) as telegram,
+        socket.socket() as free,
+        (folder / "output").open("wb") as output,
+    ):
+        prepare(sandbox)
+        (folder / "to_block.txt").write_text(f"+{ANN}\n\n{NEVER_WROTE}\n0151 234567\n")
+        # While this is bound nobody but a server, which sets the same option, gets the port.
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        free.bind(("127.0.0.1", 0))
+        account = {f"WHATSAPP_{key.upper()}": str(v) for key, v in sandbox.credentials.items()}
+        process = subprocess.Popen(
+            [sys.executable, str(EXAMPLES / name), str(folder / "to_block.txt")],
+            env={
+                **os.environ,
+                **account,
+                **SECRETS,
+                "PORT": str(free.getsockname()[1]),
+                "TELEGRAM_SERVER": "http://{}:{}".format(*telegram.getsockname()),
+                "TELEGRAM_TOKEN": "42:abc",
+                "MODERATORS": "4711,4712",
+            },
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        files = folder / "output", folder / "to_block.txt"
+        try:
+            yield Example(sandbox, process, *files, free.getsockname()[1], telegram)
+        finally:
+            process.kill()
+            process.wait()
 
 
-async def test_aiohttp_service(sandbox: Sandbox) -> None:
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Example]]:
+    """Start all examples at the same time: most of theirs goes into imports."""
+    prepared: dict[str, tuple[str, Callable[[Sandbox], object]]] = {
+        "aiogram_bot": ("aiogram_bot.py", lambda sandbox: sandbox.block("16505559876")),
+        "without_it": ("without_it.py", Sandbox.blocklist),
+        "pywa_bot": ("pywa_bot.py", Sandbox.blocklist),
+        "fastapi_service": ("fastapi_service.py", Sandbox.blocklist),
+        "aiohttp_service": ("aiohttp_service.py", Sandbox.blocklist),
+        "nightly": ("nightly.py", Sandbox.blocklist),
+        "nightly, with an expired token": ("nightly.py", expire),
+    }
+    with ExitStack() as stack:
+        yield {
+            key: stack.enter_context(start(name, tmp_path_factory.mktemp("example"), prepare))
+            for key, (name, prepare) in prepared.items()
+        }
+
+
+def expire(sandbox: Sandbox) -> None:
+    sandbox.glitch(glitches.answer(401, {"error": {"code": 190}}), at=1)
+
+
+async def test_aiohttp_service(examples: dict[str, Example]) -> None:
     """It blocks the senders of spam whom Meta's webhooks bring, and nobody for anybody else."""
-    async with service(sandbox, "aiohttp_service.py") as browser:
+    example = examples["aiohttp_service"]
+    sandbox = example.sandbox
+    async with example.browser() as browser:
         question = {"hub.mode": "subscribe", "hub.challenge": "1158201444"}
         for token, status in [("change me", 200), ("guessed", 403)]:
             query = question | {"hub.verify_token": token}
@@ -133,9 +178,11 @@ SPAM = [
 ]
 
 
-async def test_fastapi_service(sandbox: Sandbox) -> None:
+async def test_fastapi_service(examples: dict[str, Example]) -> None:
     """It says of each user what became of it, lists them, and turns errors into answers."""
-    async with service(sandbox, "fastapi_service.py") as browser:
+    example = examples["fastapi_service"]
+    sandbox = example.sandbox
+    async with example.browser() as browser:
 
         async def ask(method: str, path: str, body: object = None) -> tuple[int, Any]:
             async with browser.request(method, path, json=body) as response:
@@ -160,9 +207,11 @@ async def test_fastapi_service(sandbox: Sandbox) -> None:
     assert not sandbox.blocklist()
 
 
-async def test_pywa_bot(sandbox: Sandbox) -> None:
+async def test_pywa_bot(examples: dict[str, Example]) -> None:
     """Its handler blocks the senders of spam whom Meta's webhooks bring."""
-    async with service(sandbox, "pywa_bot.py") as browser:
+    example = examples["pywa_bot"]
+    sandbox = example.sandbox
+    async with example.browser() as browser:
         for sender, text in SPAM:
             body = orjson.dumps(webhook(sandbox, sender, text))
             assert await post(browser, "/", body) == 200
@@ -239,8 +288,9 @@ class Telegram:
         return web.json_response({"ok": True, "result": result})
 
 
-async def test_aiogram_bot(sandbox: Sandbox) -> None:
+async def test_aiogram_bot(examples: dict[str, Example]) -> None:
     """Moderators block and unblock through it; nobody else does."""
+    example = examples["aiogram_bot"]
     telegram = Telegram(
         [
             (4711, "/block +1 650 555 1234"),
@@ -250,47 +300,46 @@ async def test_aiogram_bot(sandbox: Sandbox) -> None:
             (4711, "/block"),
         ]
     )
-    sandbox.block("16505559876")
     app = web.Application()
     app.router.add_post("/bot{token}/{method}", telegram.answer)
-    async with TestServer(app) as server:
-        settings = {"TELEGRAM_SERVER": str(server.make_url("/")).rstrip("/")}
-        settings |= {"TELEGRAM_TOKEN": "42:abc", "MODERATORS": "4711,4712"}
 
-        async def all_answered() -> bool:
-            return len(telegram.said) == 4
+    async def all_answered() -> bool:
+        return len(telegram.said) == 4
 
-        async with running(sandbox, "aiogram_bot.py", **settings) as process:
-            await until(all_answered, process)
+    async with TestServer(app, socket_factory=lambda *_: example.telegram) as server:
+        assert server.port == example.telegram.getsockname()[1]
+        await example.until(all_answered)
+        await example.stop()
 
     assert telegram.said.count("Done.") == 2
     assert any("131047" in said for said in telegram.said)
     assert any("0 digits" in said for said in telegram.said)
-    assert sandbox.blocklist() == {ANN}
+    assert example.sandbox.blocklist() == {ANN}
 
 
-async def test_nightly(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_nightly(examples: dict[str, Example]) -> None:
     """It strikes off the list who is blocked, and keeps the others for the next night."""
-    numbers = tmp_path / "to_block.txt"
-    numbers.write_text(f"+{ANN}\n\n{NEVER_WROTE}\n0151 234567\n")
+    example = examples["nightly"]
 
-    async with running(sandbox, "nightly.py", numbers) as process:
-        assert await process.wait() == 0
-    assert sandbox.blocklist() == {ANN}
-    assert numbers.read_text() == f"{NEVER_WROTE}\n0151 234567\n"
-
-    expired = glitches.answer(401, {"error": {"code": 190}})
-    sandbox.glitch(expired, at=len(sandbox.requests) + 1)
-    async with running(sandbox, "nightly.py", numbers) as process:
-        assert await process.wait() == 1
-    assert numbers.read_text() == f"{NEVER_WROTE}\n0151 234567\n"
+    assert await example.end() == 0
+    assert example.sandbox.blocklist() == {ANN}
+    assert example.numbers.read_text() == f"{NEVER_WROTE}\n0151 234567\n"
 
 
-async def test_without_it(sandbox: Sandbox) -> None:
+async def test_nightly_with_an_expired_token(examples: dict[str, Example]) -> None:
+    """A night in which nothing can be done leaves whom it could not block on the list."""
+    example = examples["nightly, with an expired token"]
+
+    assert await example.end() == 1
+    assert example.sandbox.blocklist() == frozenset()
+    assert f"+{ANN}\n" in example.numbers.read_text()
+
+
+async def test_without_it(examples: dict[str, Example]) -> None:
     """The documentation's table of what goes wrong without it is what the example prints."""
-    async with running(sandbox, "without_it.py") as process:
-        output, _ = await process.communicate()
+    example = examples["without_it"]
 
+    assert await example.end() == 0
     page = EXAMPLES.parent / "docs" / "explanation" / "comparison.md"
-    table = f"<!-- without it -->\n{output.decode()}<!-- end -->"
+    table = f"<!-- without it -->\n{example.output.read_text()}<!-- end -->"
     assert table in page.read_text(encoding="utf-8")

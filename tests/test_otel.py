@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from blockusers import Account, Client, Incomplete, otel
 from blockusers.otel import OpenTelemetry
 from blockusers.sandbox import Rules, Sandbox, glitches
-from tests.support import number, numbers, quick
+from tests.support import Clock, adaptive, number, numbers, quick
 
 ID = "blockusers.phone_number_id"
 
@@ -175,10 +175,10 @@ async def test_active_requests(sandbox: Sandbox, watched: Watched) -> None:
     assert span.attributes["error.type"] == "CancelledError"
 
 
-async def test_gauges(watched: Watched) -> None:
+async def test_gauges(watched: Watched, clock: Clock) -> None:
     """The pace's rate and its largest request can be read at any time."""
-    with Sandbox(Rules(window=None, rate=50, burst=3)) as sandbox:
-        async with client_of(sandbox, watched, chunk_size=1) as client:
+    with Sandbox(Rules(window=None, rate=50, burst=3), clock=clock) as sandbox:
+        async with client_of(sandbox, watched, pace=adaptive(clock), chunk_size=1) as client:
             ((about, rate),) = watched.points("blockusers.pace.rate")
             assert (about, rate) == ({ID: client.account.phone_number_id}, 0)
             await client.block(numbers(20))

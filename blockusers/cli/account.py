@@ -38,8 +38,10 @@ class Workplace:
     journal: Journal | None
     """The file of `--output`."""
 
-    def run(self, job: Callable[[Client, Meter], Coroutine[Any, Any, T]], users: int = 0) -> T:
-        """Run *job*, on so many users, with a client and what shows how far it is.
+    def run(
+        self, job: Callable[[Client, Meter], Coroutine[Any, Any, T]], users: int | None = None
+    ) -> T:
+        """Run *job*, on so many users or a listing, with a client and what shows how far it is.
 
         An interruption closes the client, so that the job ends with its report.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
@@ -16,8 +17,8 @@ from rich.console import Console
 import blockusers
 from blockusers.cli import deny, help_texts, options, process
 from blockusers.cli.account import open_workplace
-from blockusers.cli.checking import check_entry, find_blocked, in_words, totals_of
-from blockusers.cli.command import Command, Group
+from blockusers.cli.base import Command, Group
+from blockusers.cli.checking import check_entry, in_words, totals_of
 from blockusers.cli.demo import Demo
 from blockusers.cli.input_files import count, reader_of
 from blockusers.cli.job import check_quotes, filter_done, read_users, run_job
@@ -28,7 +29,7 @@ from blockusers.cli.summary import sum_up, to_json
 from blockusers.cli.sync import sync
 from blockusers.client import Client
 from blockusers.sandbox import Rules
-from blockusers.values.outcome import Operation
+from blockusers.values.outcome import Operation, written
 
 app = typer.Typer(
     cls=Group,
@@ -149,7 +150,7 @@ def _list(
     _debug: options.Debug = False,
 ) -> None:
     """List the blocked users."""
-    screen = Screen(quiet=quiet)
+    screen = Screen(quiet=quiet, draws=not sys.stdout.isatty())
     with open_workplace(screen, sandbox=sandbox, token_file=token_file) as workplace:
         listed = workplace.run(partial(_print_blocked, json_lines=json_lines))
     screen.say(f"{count(listed, 'user')} blocked")
@@ -190,7 +191,8 @@ def _check(
         with open_workplace(
             screen, sandbox=sandbox, token_file=token_file, region=region
         ) as workplace:
-            blocked = find_blocked(workplace, reading)
+            names = [entry.value for entry in reading.entries]
+            blocked = {*map(written, workplace.run(lambda client, _: client.find(names)))}
     checks = [check_entry(entry, reader_of(region), blocked) for entry in reading.entries]
     for check in checks:
         process.emit(json.dumps(check) if json_lines else in_words(check))

@@ -6,17 +6,10 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from typing import Any
 
-from blockusers.cli.account import Workplace
 from blockusers.cli.input_files import Entry, Reading, count, unusable
 from blockusers.cli.process import printable
 from blockusers.values.outcome import written
 from blockusers.values.users import Reader
-
-
-def find_blocked(workplace: Workplace, reading: Reading) -> Container[str]:
-    """Return those of the users in *reading* that are blocked, as they are written there."""
-    names = [entry.value for entry in reading.entries]
-    return {*map(written, workplace.run(lambda client, _: client.find(names)))}
 
 
 def check_entry(entry: Entry, reader: Reader, blocked: Container[str] | None) -> dict[str, Any]:

@@ -18,12 +18,13 @@ from blockusers.protocol.retry import RetryPolicy
 from blockusers.sandbox import Rules, Sandbox
 from blockusers.values.account import Account
 from blockusers.values.blocklist import BlockedUser
-from blockusers.values.error_codes import CODES
+from blockusers.values.errors import CODES
 from blockusers.values.outcome import Outcome
 from blockusers.values.report import Report
 
 _CHUNK: Final = 100
-_RULES: Final = Rules(window=None, rate=20.0, burst=10)
+RULES: Final = Rules(window=None, rate=20.0, burst=10)
+"""Of the sandbox: a rate limit that is met at once."""
 # Against Meta the waits are longer; nobody wants to wait for a demo.
 _SHORT_WAITS: Final = RetryPolicy(wait_initial=0.25, wait_max=1.0)
 _WIDTH: Final = 79
@@ -49,7 +50,7 @@ class Demo:
         self._title("A sandbox on this computer plays WhatsApp's server; nobody is reached.")
         self._title(f"The list: {lines:,} lines with repeats, mistakes and BSUIDs")
         self._say("BSUID: business-scoped user ID (US.1349…), for users who hide their number.")
-        async with Sandbox(_RULES) as sandbox:
+        async with Sandbox(RULES) as sandbox:
             account = Account(**sandbox.credentials)
             async with Client(account, chunk_size=_CHUNK, retry=_SHORT_WAITS) as client:
                 self._title("await client.block(lines)")

@@ -12,7 +12,7 @@ import attrs
 import typer
 
 from blockusers.cli import help_texts, options, process
-from blockusers.cli.command import Command, Group
+from blockusers.cli.base import Command, Group
 from blockusers.cli.deny_file import Fields, NewFile, header, line_of, row_of
 from blockusers.cli.deny_import import Plan, Result, import_into, read_files
 from blockusers.cli.deny_list import ListFile, find_list

@@ -25,7 +25,7 @@ from blockusers.values.errors import BlockUsersError
 from blockusers.values.masking import mask
 from blockusers.values.outcome import written
 
-_AT_ONCE: Final = 10_000
+_AT_ONCE: Final = 32_000
 
 
 @attrs.define

@@ -48,9 +48,10 @@ List the blocked users on stdout, one per line, as they come.
 SYNC: Final = """\
 Make the blocklist equal to a file: block who is missing, unblock who is not in it.
 
-Shows who would be added and removed, and asks; Ctrl-C there changes nothing. Nobody is unblocked \
-while a line of the file is rejected. With [bold]--yes[/] nothing at all is done if more than a \
-tenth of the list would be unblocked, unless [bold]--max-removals[/] permits it.
+Shows who would be added and removed, and asks; Ctrl-C there changes nothing. Of a long list a \
+terminal shows the beginning, [bold]--json[/] all. Nobody is unblocked while a line of the file is \
+rejected. With [bold]--yes[/] nothing at all is done if more than a tenth of the list would be \
+unblocked, unless [bold]--max-removals[/] permits it.
 
 \b
 [cyan]blockusers sync numbers.csv --column phone --dry-run[/]
@@ -155,8 +156,3 @@ Count the entries by scope, action and origin, and with --number what a guard ha
 
 \b
 [cyan]blockusers deny status --number 106540352242922[/]"""
-
-NOT_AS_ARGUMENT: Final = (
-    "a token on the command line ends up in the shell's history and in the process list; put it"
-    " into the environment variable WHATSAPP_ACCESS_TOKEN, or into a file for --token-file"
-)

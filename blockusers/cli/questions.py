@@ -10,6 +10,15 @@ from blockusers.cli.process import Interrupted, UsageError
 from blockusers.cli.screen import Screen
 
 
+class _Question(Confirm):
+    """Takes `yes` and `no` as well as `y` and `n`."""
+
+    def process_response(self, value: str) -> bool:
+        """Return the answer."""
+        word = value.strip().lower()
+        return super().process_response({"yes": "y", "no": "n"}.get(word, word))
+
+
 def is_confirmed(screen: Screen, consequence: str, *, otherwise: str) -> bool:
     """Say what will be done, and ask whether to go on; Ctrl-D is a no.
 
@@ -28,7 +37,7 @@ def is_confirmed(screen: Screen, consequence: str, *, otherwise: str) -> bool:
     if consequence:
         screen.tell(consequence)
     try:
-        return Confirm.ask("Go on?", console=screen.console, default=False)
+        return _Question.ask("Go on?", console=screen.console, default=False)
     except EOFError:
         screen.tell("")
         return False

@@ -10,7 +10,7 @@ from typing import Final
 from blockusers.cli import process
 from blockusers.cli.process import Interrupted, UsageError, emit, reason_of
 from blockusers.sandbox import MAGIC, Magic, Rules, Sandbox
-from blockusers.values.error_codes import known
+from blockusers.values.errors import known
 
 _GREETING: Final = """\
 A sandbox of WhatsApp's Block Users API listens at {url}
@@ -56,21 +56,18 @@ def serve(rules: Rules, host: str, port: int) -> int:
             raise UsageError(
                 f"cannot listen at {host}:{port}: {why}; choose another with --port"
             ) from None
-        emit(_greeting(sandbox))
+        emit(
+            _GREETING.format(
+                url=sandbox.url,
+                phone_number_id=rules.phone_number_ids[0],
+                access_token=rules.access_token,
+                window=_WITH_WINDOW if rules.window else _WITHOUT_WINDOW,
+                magic="\n".join(_magic(ending, magic) for ending, magic in sorted(MAGIC.items())),
+            )
+        )
         with contextlib.suppress(Interrupted):
             process.run(asyncio.Event().wait())
         return len(sandbox.requests)
-
-
-def _greeting(sandbox: Sandbox) -> str:
-    rules = sandbox.rules
-    return _GREETING.format(
-        url=sandbox.url,
-        phone_number_id=rules.phone_number_ids[0],
-        access_token=rules.access_token,
-        window=_WITH_WINDOW if rules.window else _WITHOUT_WINDOW,
-        magic="\n".join(_magic(ending, magic) for ending, magic in sorted(MAGIC.items())),
-    )
 
 
 def _magic(ending: str, magic: Magic) -> str:

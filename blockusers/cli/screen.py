@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from blockusers.cli.input_files import count
 from blockusers.cli.process import describe, discard, printable
 from blockusers.observe.events import Event, RequestEnded, Retrying
 from blockusers.pace.protocol import Pace
@@ -52,6 +53,8 @@ class Meter:
     """Prints a line from time to time; None if there is a bar, or nothing is shown."""
     settled: int = attrs.field(default=0, init=False)
     failed: int = attrs.field(default=0, init=False)
+    pages: int = attrs.field(default=0, init=False)
+    """How many pages of the blocklist were read."""
     _pace: Pace | None = attrs.field(default=None, init=False)
     _samples: deque[tuple[float, int]] = attrs.field(init=False)
     """Pairs of a time and how many were settled then, for the last *_SPEED_OVER* seconds."""
@@ -89,6 +92,7 @@ class Meter:
                 self._print_line()
             case RequestEnded(error=None):
                 self._waits = None
+                self.pages += event.operation == "list"
 
     def time_left(self) -> str:
         """Return how long it will take at the present speed; nobody knows if nothing moves."""
@@ -123,11 +127,13 @@ class Meter:
             )
 
     def __rich__(self) -> RenderableType:
-        """Draw a bar, and below it what the job is waiting for."""
+        """Draw a bar, or how much of the list is read, and below it what the job waits for."""
+        status = Text(printable(self.status()), "dim", no_wrap=True, overflow="ellipsis")
+        if not self.total:
+            return Group(f"reading the blocklist: {count(self.pages, 'page')} so far", status)
         bar = Table.grid(padding=(0, 1), expand=True)
         bar.add_column(ratio=1)
         bar.add_row(ProgressBar(self.total, self.settled), Text(self._counts(), no_wrap=True))
-        status = Text(printable(self.status()), "dim", no_wrap=True, overflow="ellipsis")
         return Group(bar, status)
 
 
@@ -138,6 +144,8 @@ class Screen:
     console: Console = attrs.field(factory=ErrorConsole)
     quiet: bool = False
     """Whether only what went wrong is printed."""
+    draws: bool = True
+    """Whether progress is drawn; not where data goes to the same terminal meanwhile."""
 
     def say(self, text: str, style: str = "") -> None:
         """Print a message that --quiet hides."""
@@ -163,14 +171,20 @@ class Screen:
             say(f"… and {more:,} more like these", "yellow")
 
     @contextmanager
-    def meter(self, total: int) -> Iterator[Meter]:
+    def meter(self, total: int | None) -> Iterator[Meter]:
         """Show how far a job with *total* users is: a bar on a terminal, else a line at times.
 
-        A listing has a *total* of 0, for it is not known.
+        A listing has no *total*, for it is not known.
         """
-        if total and self.console.is_interactive and not self.quiet:
-            meter = Meter(total)
-            with Live(meter, console=self.console, transient=True, refresh_per_second=10):
+        if total != 0 and self.draws and self.console.is_interactive and not self.quiet:
+            meter = Meter(total or 0)
+            with Live(
+                meter,
+                console=self.console,
+                transient=True,
+                refresh_per_second=10,
+                redirect_stdout=False,  # data must not become a message
+            ):
                 yield meter
         else:
-            yield Meter(total, say=None if self.quiet else self.say)
+            yield Meter(total or 0, say=None if self.quiet else self.say)

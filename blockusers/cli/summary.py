@@ -14,8 +14,7 @@ from blockusers.cli.job import Result
 from blockusers.cli.process import Interrupted, describe, error_object, printable
 from blockusers.cli.screen import Screen
 from blockusers.protocol.retry import TRANSIENT
-from blockusers.values.error_codes import known
-from blockusers.values.errors import BlocklistFull, BlockUsersError
+from blockusers.values.errors import BlocklistFull, BlockUsersError, known
 from blockusers.values.outcome import Fault, Operation, Status
 from blockusers.values.report import Report
 
@@ -53,8 +52,9 @@ def sum_up(result: Result, screen: Screen, output: Path | None) -> None:
 
 
 def _counts(result: Result) -> list[str]:
-    report, inputs = result.report, result.inputs
-    lines = [report.summary() if len(report) else "nothing to do"]
+    report, inputs, counts = result.report, result.inputs, result.report.counts
+    parts = [f"{counts[status]:,} {status.value}" for status in Status if counts[status]]
+    lines = [", ".join(parts) or "nothing to do"]
     if inputs.skipped or inputs.repeats:
         parts = [f"{inputs.skipped:,} done before"] if inputs.skipped else []
         parts += [count(inputs.repeats, "repeat")] if inputs.repeats else []

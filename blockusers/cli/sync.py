@@ -7,9 +7,10 @@ Python's own handling of Ctrl-C holds there, so that it ends the question and no
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from blockusers.cli import process
 from blockusers.cli.account import Workplace
@@ -28,6 +29,8 @@ from blockusers.lists.sync import (
 from blockusers.values.masking import mask
 from blockusers.values.outcome import Operation, User, named_by, written
 from blockusers.values.users import INTERNATIONAL
+
+_MOST_ON_A_TERMINAL: Final = 10
 
 
 def sync(
@@ -84,11 +87,17 @@ def _make_plan(workplace: Workplace, names: Sequence[User], max_removals: int | 
 
 
 def _show_plan(plan: SyncReport, screen: Screen, *, as_json: bool) -> None:
-    """Print who would be added and removed, one per line, and on stderr how many."""
-    if not as_json:
-        lines = [f"remove {written(named_by(user))}" for user in plan.to_remove]
-        lines += [f"add {written(named_by(name))}" for name in plan.to_add]
-        emit_lines(map(printable, lines))
+    """Print who would be added and removed, one per line, and on stderr how many.
+
+    A terminal gets the first of many, a pipe or a file all.
+    """
+    for verb, users in (("remove", plan.to_remove), ("add", plan.to_add)):
+        if as_json:
+            break
+        most = _MOST_ON_A_TERMINAL if sys.stdout.isatty() else len(users)
+        emit_lines(printable(f"{verb} {written(named_by(user))}") for user in users[:most])
+        if more := users[most:]:
+            emit_lines([f"… and {len(more):,} more to {verb}; --json shows all"])
     rejected = [f"rejected: {mask(written(one.input))} {one.fault}" for one in plan.rejected]
     screen.complain(rejected, always=True)
     (screen.tell if rejected else screen.say)(plan.summary())

@@ -4,3 +4,33 @@
 block as `intents`; the `drain` of each business number carries them out. `webhooks` reads what Meta
 posts, `stores` keep it all.
 """
+
+from blockusers.guard.deny_list import DenyList
+from blockusers.guard.entries import Change, Entry
+from blockusers.guard.guard import Guard
+from blockusers.guard.status import GuardStatus, NumberStatus
+from blockusers.guard.stores.protocol import StoreUnavailable
+from blockusers.guard.stores.sqlite import SqliteStore
+from blockusers.guard.webhooks import (
+    IdentityChanged,
+    InvalidWebhook,
+    Sighting,
+    Webhook,
+    WebhookRejected,
+)
+
+__all__ = [
+    "Change",
+    "DenyList",
+    "Entry",
+    "Guard",
+    "GuardStatus",
+    "IdentityChanged",
+    "InvalidWebhook",
+    "NumberStatus",
+    "Sighting",
+    "SqliteStore",
+    "StoreUnavailable",
+    "Webhook",
+    "WebhookRejected",
+]

@@ -14,6 +14,7 @@ from blockusers._tools.arguments import check_number
 from blockusers.guard.entries import EVERYWHERE, Action, Change, Entry
 from blockusers.guard.keys import Keys, digest_of
 from blockusers.guard.stores.protocol import Filter, Found, Store
+from blockusers.guard.webhooks import IdentityChanged
 from blockusers.jobs.source import Source, Users
 from blockusers.values.national import NationalReader
 from blockusers.values.outcome import (
@@ -180,6 +181,32 @@ class DenyList:
         keys = [key for name in names_of(user, self._reader) for key in self._keys.spellings(name)]
         return Change(removed=await self.store.erase(keys, keys))
 
+    async def follow(self, change: IdentityChanged) -> bool:
+        """Let the entries of somebody who has another number or id hold for that from now on.
+
+        Entries that were added after the change stay: they are about whoever has the old number
+        now. Each message is heeded once, and none that is older than the last change to that
+        number.
+
+        Returns:
+            Whether there was an entry.
+
+        Raises:
+            StoreUnavailable: The store failed, and nothing was changed.
+        """
+        await self._check_key()
+        (old, new) = (self._names((each,)) for each in (change.old, change.new))
+        if not old or not new:
+            return False
+        # One message may tell of a new number and of a new id.
+        message = change.message_id and f"{change.message_id} {old[0]}"
+        return await self.store.move(
+            self._keys.spellings(old[0]),
+            self._keys.of(new[0]),
+            change.changed_at,
+            self.digest(message),
+        )
+
     # ------------------------------------------------------------------ reading
 
     async def match(self, *ids: str, phone_number_id: str) -> Entry | None:
@@ -283,9 +310,22 @@ class DenyList:
             raise ValueError("ids: none of them names anybody")
         return self._keys.of(max(same_person(names[0]), key=len))
 
-    def digest(self, message_id: str) -> str:
+    def names(self, user: User) -> tuple[str, ...]:
+        """Return the ids of a user, as a message of theirs would give them.
+
+        Raises:
+            ValueError: It names nobody.
+        """
+        return names_of(user, self._reader)
+
+    def sent_as(self, ids: Iterable[str]) -> str | None:
+        """Return the id that names a sender to the server: the number if there is one."""
+        names = [name for name in self._names(ids) if _PARENT not in name]
+        return min(names, key=lambda name: "." in name, default=None)
+
+    def digest(self, message_id: str | None) -> str:
         """Return a digest of a message's id, which itself holds the number of its sender."""
-        return digest_of(message_id)
+        return "" if message_id is None else digest_of(message_id)
 
     def _names(self, ids: Iterable[str]) -> list[str]:
         """Return whom *ids* name, in digits or as they stand; leave out what names nobody."""

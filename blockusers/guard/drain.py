@@ -67,7 +67,7 @@ class Drain:
     """Where its intents are."""
     carry_out: CarryOut
     """Sends the requests."""
-    denied_by: Callable[[Record], Awaitable[str | None]]
+    denied_by: Callable[[Record | Intent], Awaitable[str | None]]
     """Returns the key of the entry that still denies somebody, or None."""
     late: float
     """Seconds for which a request without an answer may still take effect."""
@@ -80,11 +80,10 @@ class Drain:
     reason: str = attrs.field(default="", init=False)
     """Why it does not drain; empty if it does."""
     _closing: bool = attrs.field(default=False, init=False)
-    _no_page_on_its_way: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
+    _page_in_hand: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
     async def run(self) -> None:
         """Carry out intents until `close` is called, or the task is cancelled."""
-        self._no_page_on_its_way.set()
         while not self._closing:
             try:
                 async with self.store.queue(self.phone_number_id) as queue:
@@ -101,22 +100,19 @@ class Drain:
         self._closing = True
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
-                await self._no_page_on_its_way.wait()
+                async with self._page_in_hand:
+                    pass
 
     async def _work_off(self, queue: Queue) -> None:
         while not self._closing:
-            await self._recheck(queue)
-            page = await queue.take(PAGE, self.late)
-            if not page:
-                await self._wait_until_due(queue)
-                continue
-            self._no_page_on_its_way.clear()
-            try:
+            async with self._page_in_hand:
+                await self._recheck(queue)
+                page = await queue.take(PAGE, self.late)
                 await self._carry_out(queue, page)
-            finally:
-                self._no_page_on_its_way.set()
             if self.state is State.PAUSED:
                 await self._wait(queue, self.store.clock() + PAUSE)
+            elif not page:
+                await self._wait_until_due(queue)
 
     async def _wait_until_due(self, queue: Queue) -> None:
         due = await queue.due_at()
@@ -160,16 +156,11 @@ class Drain:
     # ------------------------------------------------------------------ one page
 
     async def _carry_out(self, queue: Queue, page: Sequence[Intent]) -> None:
-        now = self.store.clock()
-        expired = [each for each in page if each.not_after is not None and each.not_after < now]
-        await queue.settle([Result(each, reason="expired") for each in expired])
-        page = [each for each in page if each not in expired] if expired else page
+        page = await self._drop_needless(queue, page)
         if not page:
             return
         answers = await self._answers(page)
-        full = [
-            intent.person for intent, answer in zip(page, answers, strict=True) if is_full(answer)
-        ]
+        full = [each.person for each, answer in zip(page, answers, strict=True) if is_full(answer)]
         room = await self._make_room(queue, full)
         now = self.store.clock()
         results = [
@@ -178,6 +169,25 @@ class Drain:
         ]
         await queue.settle(results)
         self._report(page[0].operation, results, answers)
+
+    async def _drop_needless(self, queue: Queue, page: Sequence[Intent]) -> Sequence[Intent]:
+        """Settle what is too late, and blocks of people whom nothing denies any more."""
+        now = self.store.clock()
+        late = [each for each in page if each.not_after is not None and each.not_after < now]
+        results = [Result(each, reason="too late") for each in late]
+        blocks = (each for each in page if each.entry and each.operation is Operation.BLOCK)
+        asked = [each for each in blocks if each not in late]
+        denied = await asyncio.gather(*map(self.denied_by, asked))
+        results += [
+            Result(intent, reason="not denied any more")
+            for intent, entry in zip(asked, denied, strict=True)
+            if entry is None
+        ]
+        if not results:
+            return page
+        await queue.settle(results)
+        dropped = {each.intent.person for each in results}
+        return [each for each in page if each.person not in dropped]
 
     async def _answers(self, page: Sequence[Intent]) -> Sequence[Answer]:
         """Return the answers; if one user makes the whole request invalid, find out which."""

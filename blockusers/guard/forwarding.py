@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from io import BytesIO
 from typing import Final, Self
 from urllib.parse import urlsplit
 
@@ -102,8 +103,9 @@ class Forwarder:
         return URL(f"{self._url}{'&' if '?' in self._url else '?'}{query}", encoded=True)
 
     async def _send(self, url: URL, headers: CIMultiDict[str], body: bytes) -> web.Response:
+        # As a file, for aiohttp writes large bytes in one go.
         async with self._session.post(
-            url, data=body, headers=end_to_end(headers), allow_redirects=False
+            url, data=BytesIO(body), headers=end_to_end(headers), allow_redirects=False
         ) as response:
             chunks, size = [], 0
             async for chunk in response.content.iter_any():

@@ -31,7 +31,7 @@ from blockusers.observe.observers import Observer
 from blockusers.protocol.retry import RetryPolicy
 from blockusers.values.account import Account
 from blockusers.values.errors import ClientClosed
-from blockusers.values.outcome import Operation, User
+from blockusers.values.outcome import Operation, User, named_by
 
 _LOG: Final = logging.getLogger("blockusers")
 
@@ -253,7 +253,8 @@ class Guard:
             given, scope=scope, reason=reason, origin=origin, expires_at=expires_at
         )
         now = self._store.clock()
-        ids = [names for user in given if (names := self._deny_list.names_of(user))]
+        rejected = {id(each.input) for each in change.refused}
+        ids = [self._deny_list.names(user) for user in given if id(named_by(user)) not in rejected]
         numbers = [each for each in self._numbers if scope in {EVERYWHERE, each}]
         sightings = [Sighting(number, names, now) for number in numbers for names in ids]
         for start in range(0, len(sightings), _AT_ONCE):

@@ -9,7 +9,7 @@ from blockusers.client import Client
 from blockusers.guard.answers import Answer
 from blockusers.guard.deny_list import DenyList
 from blockusers.guard.drain import Drain, OnFull
-from blockusers.guard.intents import Rank, Record
+from blockusers.guard.intents import Intent, Rank, Record
 from blockusers.guard.status import NumberStatus
 from blockusers.observe.logs import log
 from blockusers.observe.observers import Observer, Observers
@@ -42,8 +42,8 @@ class GuardedNumber:
             self.observers,
         )
 
-    async def _denied_by(self, record: Record) -> str | None:
-        verdict = await self._deny_list.recognize(record.ids, record.phone_number_id)
+    async def _denied_by(self, known: Record | Intent) -> str | None:
+        verdict = await self._deny_list.recognize(known.ids, known.phone_number_id)
         return verdict.entry and verdict.entry.user
 
     async def _carry_out(

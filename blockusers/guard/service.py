@@ -33,6 +33,8 @@ OnStoreError: TypeAlias = Literal["refuse", "pass"]
 _SIGNATURE: Final = "X-Hub-Signature-256"
 _RETRY_AFTER: Final = {"Retry-After": "5"}
 _STATUS_TIMEOUT: Final = 5.0
+# Seconds for which a body that was refused is read on, so that its sender sees the answer.
+_LINGERING: Final = 2.0
 
 
 class Matcher(Protocol):
@@ -121,12 +123,22 @@ def make_app(
     return app
 
 
-def make_runner(app: web.Application) -> web.AppRunner:
+def make_runner(app: web.Application, *, shutdown_timeout: float = 10.0) -> web.AppRunner:
     """Return what runs the service.
 
     It never decompresses a body, and writes no access log: that would show the verify token.
+
+    Args:
+        app: The service.
+        shutdown_timeout: Seconds that requests have to end when it is stopped.
     """
-    return web.AppRunner(app, access_log=None, auto_decompress=False)
+    return web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,
+        lingering_time=_LINGERING,
+        shutdown_timeout=shutdown_timeout,
+    )
 
 
 @attrs.define
@@ -147,22 +159,20 @@ class _Bodies:
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise web.HTTPUnsupportedMediaType(text="compressed bodies are not taken")
         _check_size(request.content_length or 0)
-        chunks: list[bytes] = []
+        raw = bytearray()
         try:
-            await self._read(request, chunks)
-            yield b"".join(chunks)
+            await self._read(request, raw)
+            yield bytes(raw)
         finally:
-            self.held -= sum(map(len, chunks))
+            self.held -= len(raw)
 
-    async def _read(self, request: web.Request, chunks: list[bytes]) -> None:
-        size = 0
+    async def _read(self, request: web.Request, raw: bytearray) -> None:
         try:
             async with asyncio.timeout(self.timeout):
                 async for chunk in request.content.iter_any():
-                    chunks.append(chunk)
+                    raw += chunk
                     self.held += len(chunk)
-                    size += len(chunk)
-                    _check_size(size)
+                    _check_size(len(raw))
                     # Not to wait for room: those who fill it slowly would keep all others waiting.
                     if self.held > self.memory:
                         raise web.HTTPServiceUnavailable(headers=_RETRY_AFTER)
@@ -235,8 +245,7 @@ class _Service:
         return await forwarder.send(request.rel_url.raw_query_string, headers, left)
 
     async def _is_denied(self, phone_number_id: str, ids: tuple[str, ...]) -> bool:
-        entry = await self.guard.deny_list.match(*ids, phone_number_id=phone_number_id)
-        return entry is not None and entry.action == "deny"
+        return bool(await self.guard.deny_list.match(*ids, phone_number_id=phone_number_id))
 
     async def health(self, _: web.Request) -> web.Response:
         """Tell a probe how the guard does: 503 when the store is away."""

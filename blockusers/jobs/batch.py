@@ -13,28 +13,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
-import attrs
-
-from blockusers._tools.arguments import number
 from blockusers._tools.cancellation import GRACE, Running, no_foreign_cancellation
-from blockusers.jobs.attempt import Transact, send
 from blockusers.jobs.notifier import Notifier, OnSettled
-from blockusers.jobs.outbox import Outbox
+from blockusers.jobs.outbox import Chunk, Outbox
+from blockusers.jobs.sender import Sender
 from blockusers.jobs.source import Source, Users
 from blockusers.jobs.state import JobState
-from blockusers.jobs.user_order import UserOrder
-from blockusers.observe.observers import Observers
-from blockusers.pace.protocol import LARGEST_REQUEST, Pace, Priority, Slot
-from blockusers.protocol.retry import RetryPolicy
+from blockusers.pace.protocol import Priority, Slot
 from blockusers.values.errors import JobTimedOut, RateLimited
 from blockusers.values.outcome import Operation
 from blockusers.values.report import Incomplete, Report
-from blockusers.values.users import INTERNATIONAL, Reader
 
 _LOG: Final = logging.getLogger("blockusers")
 
@@ -42,29 +35,12 @@ _READ_ON: Final = 1_000_000
 """So many users of a plain iterable are read after an early end: it may be endless."""
 
 
-@attrs.frozen
-class Batcher:
-    """Sends lists of users in chunks."""
+class Batcher(Running):
+    """Runs jobs: sends lists of users in chunks."""
 
-    transact: Transact
-    """Sends one request."""
-    retry: RetryPolicy = attrs.field(kw_only=True)
-    """When to try again."""
-    pace: Pace = attrs.field(kw_only=True)
-    """When a request may leave, and how many users it may name."""
-    order: UserOrder = attrs.field(factory=UserOrder, kw_only=True)
-    """The order of operations on the same user."""
-    chunk_size: int = attrs.field(
-        default=LARGEST_REQUEST,
-        kw_only=True,
-        validator=number(whole=True, least=1, most=LARGEST_REQUEST),
-    )
-    """Most users in one request."""
-    observers: Observers = attrs.field(factory=Observers, kw_only=True)
-    """Who is told of retries, and of how many users are settled."""
-    reader: Reader = attrs.field(default=INTERNATIONAL, kw_only=True)
-    """Reads what users are named."""
-    _running: Running = attrs.field(factory=Running, init=False, repr=False)
+    def __init__(self, sender: Sender) -> None:
+        super().__init__()
+        self._sender = sender
 
     async def run(
         self,
@@ -73,41 +49,30 @@ class Batcher:
         on_settled: OnSettled | None = None,
         time_limit: float | None = None,
     ) -> Report:
-        """Carry out *operation* on *users*, in at most *time_limit* seconds.
-
-        Raises:
-            TypeError: *users* is no list of users.
-            Incomplete: The job ended early; its report accounts for every user.
-        """
-        source = Source(users)
-        state = JobState(operation, self.retry.attempts, self.reader)
-        job = _Job(self, state, source, on_settled)
-        started = self.retry.clock()
-        with self._running.note(job):
+        """Carry out *operation* on *users*, in at most *time_limit* seconds."""
+        sender, source = self._sender, Source(users)
+        state = sender.new_state(operation)
+        job = _Job(sender, state, source, on_settled)
+        started = sender.retry.clock()
+        with self.note(job):
             error = await job.run(time_limit)
-        report = state.report(self.retry.clock() - started)
-        match error:
-            case None:
-                return report
-            case Exception():
-                raise Incomplete(report, error) from error
-            case _:  # a caller's code may raise anything, such as what ends a test
-                raise error
+        report = state.report(sender.retry.clock() - started)
+        if error is None:
+            return report
+        if isinstance(error, Exception):
+            raise Incomplete(report, error) from error
+        raise error  # a caller's code may raise anything, such as what ends a test
 
     def drain(self, error: Exception) -> None:
         """End all jobs early, with *error*, as soon as their requests on the wire are answered."""
-        for job in self._running:
+        for job in self:
             if not job.is_over():
                 job.drain(error)
 
     def abort(self, error: Exception) -> None:
         """End all jobs now, with *error*."""
-        for job in self._running:
+        for job in self:
             job.abort(error)
-
-    async def wait_ended(self, within: float) -> None:
-        """Wait until no job is running, for at most so many seconds."""
-        await self._running.wait_ended(within)
 
 
 class _Drained(Exception):
@@ -118,13 +83,13 @@ class _Job:
     """One run: the reader, the workers, and how they end."""
 
     def __init__(
-        self, settings: Batcher, state: JobState, source: Source, on_settled: OnSettled | None
+        self, sender: Sender, state: JobState, source: Source, on_settled: OnSettled | None
     ) -> None:
-        self._settings = settings
+        self._sender = sender
         self._state = state
         self._source = source
-        self._outbox = Outbox(state, settings.order, settings.chunk_size)
-        self._notifier = Notifier(state, on_settled, settings.observers, self.drain)
+        self._outbox = Outbox(source, state, sender)
+        self._notifier = Notifier(sender, state, on_settled, self.drain)
         self._error: BaseException | None = None
         self._reads_on_until = math.inf
         self._chunks_in_flight = 0
@@ -143,8 +108,13 @@ class _Job:
 
     async def run(self, time_limit: float | None) -> BaseException | None:
         """Work off the source; return what ended the job early."""
-        reading = asyncio.ensure_future(self._guard(self._read))
-        with self._time_limit(time_limit):
+        with ExitStack() as at_end:
+            reading = asyncio.ensure_future(self._guard(self._read))
+            at_end.callback(reading.cancel)
+            if time_limit is not None:
+                error = JobTimedOut(f"the job took longer than {time_limit:g} s")
+                alarm = asyncio.get_running_loop().call_later(time_limit, self.abort, error)
+                at_end.callback(alarm.cancel)
             try:
                 await self._work_off(reading)
                 # Only a source that nobody reads any more can be read to its end here.
@@ -158,21 +128,7 @@ class _Job:
                 await self._notifier.finish_within(GRACE)
                 await self._wait_for_source(reading)
                 raise
-            finally:
-                reading.cancel()
         return self._error or self._source.error
-
-    @contextmanager
-    def _time_limit(self, seconds: float | None) -> Iterator[None]:
-        if seconds is None:
-            yield
-            return
-        error = JobTimedOut(f"the job took longer than {seconds:g} s")
-        alarm = asyncio.get_running_loop().call_later(seconds, self.abort, error)
-        try:
-            yield
-        finally:
-            alarm.cancel()
 
     async def _work_off(self, reading: asyncio.Future[None]) -> None:
         try:
@@ -225,7 +181,7 @@ class _Job:
         It may be endless, unless it has a length. So it is read so far only, and of a job that is
         aborted, for so long.
         """
-        loop, at_once = asyncio.get_running_loop(), self._settings.reader.at_once
+        loop, at_once = asyncio.get_running_loop(), self._sender.reader.at_once
         left = math.inf if self._source.is_sized else _READ_ON
         while self._source.is_plain and not self._source.at_end and left > 0:
             await self._source.read(int(min(at_once, left)), self._state.admit)
@@ -242,24 +198,19 @@ class _Job:
             while not self._source.at_end:
                 await self._users_needed.wait()
                 self._users_needed.clear()
-                count = min(self._outbox.missing, self._settings.reader.at_once)
-                await self._source.read(count, self._outbox.add)
-                self._outbox.changed.set()
+                await self._outbox.fill()
                 await asyncio.sleep(0)
         finally:
             await self._source.close()
 
-    async def _next_queue(self) -> deque[int] | None:
-        """Wait for users to send, and return where they are; None is the end of the job."""
+    async def _next_chunk(self) -> Chunk | None:
+        """Wait for users to send, and take them; None is the end of the job."""
         async with self._one_waits:
             while not self.is_over():
-                source = self._source
-                if queue := self._outbox.sendable(
-                    at_end=source.at_end, may_stall=not source.is_plain
-                ):
+                if chunk := self._outbox.take():
                     # The reader may not have seen it; it never reads ahead of what is sent.
                     self._users_needed.clear()
-                    return queue
+                    return chunk
                 self._outbox.changed.clear()
                 self._ask_for_more()
                 await self._outbox.changed.wait()
@@ -276,16 +227,12 @@ class _Job:
         if not self._source.at_end:
             self._users_needed.set()
         may_have_stalled = self._source.at_end or not self._source.is_plain
-        if self._may_retry(source_stalls=may_have_stalled) and not self._backing_off:
+        if not self._backing_off and self._may_retry(source_stalls=may_have_stalled):
             self._backing_off = True
             self._start(self._back_off)
 
     def _may_retry(self, *, source_stalls: bool) -> bool:
-        """Say whether those who failed for a transient reason need not wait for more of them."""
-        is_idle = source_stalls and not self._chunks_in_flight
-        outbox = self._outbox
-        may_go = is_idle or outbox.is_retry_wanted or outbox.is_retry_full
-        return may_go and bool(self._state.to_retry)
+        return self._outbox.may_retry(is_idle=source_stalls and not self._chunks_in_flight)
 
     async def _back_off(self) -> None:
         """Wait before those are sent again who failed for a transient reason.
@@ -293,7 +240,7 @@ class _Job:
         They go on waiting if the source turns out not to have stalled: there may be more of them.
         """
         drawn_before = self._outbox.drawn
-        await self._settings.retry.pause(self._retries + 1)
+        await self._sender.retry.pause(self._retries + 1)
         has_stalled = self._source.at_end or self._outbox.drawn == drawn_before
         if self._may_retry(source_stalls=has_stalled):
             self._retries += 1
@@ -304,12 +251,11 @@ class _Job:
     # ------------------------------------------------------------------ sending it
 
     async def _work(self) -> None:
-        while (queue := await self._next_queue()) is not None:
-            chunk = self._outbox.cut(queue)
+        while (chunk := await self._next_chunk()) is not None:
             self._chunks_in_flight += 1
             try:
                 self._start_worker()
-                await self._send_with_retries(chunk, queue)
+                await self._send_with_retries(chunk)
             finally:
                 self._chunks_in_flight -= 1
                 self._outbox.changed.set()
@@ -317,42 +263,32 @@ class _Job:
     def _start_worker(self) -> None:
         """Start another worker, if there may be work for it and the pace has room."""
         there_is_more = self._outbox.is_ready or not self._source.at_end
-        if there_is_more and self._workers < self._settings.pace.max_in_flight:
+        if there_is_more and self._workers < self._sender.pace.max_in_flight:
             self._workers += 1
             self._start(self._work)
 
-    async def _send_with_retries(self, chunk: list[int], queue: deque[int]) -> None:
-        async def attempt(slot: Slot) -> None:
-            most = max(1, slot.max_users)
-            if len(chunk) > most:
-                self._outbox.put_back(chunk[most:], queue)
-                del chunk[most:]
-            slot.users = len(chunk)
-            try:
-                await self._send(chunk)
-            except Exception as error:
-                if self._error is None:
-                    raise
-                if isinstance(error, RateLimited):
-                    slot.rate_limited(error.retry_after)
-                raise _Drained from None
-
-        settings = self._settings
-        on_retry = settings.observers.retrying(self._state.operation.value)
+    async def _send_with_retries(self, chunk: Chunk) -> None:
+        operation, attempt = self._state.operation.value, partial(self._attempt, chunk)
         try:
-            await settings.retry.run(attempt, settings.pace, Priority.BULK, on_retry)
+            await self._sender.with_retries(operation, attempt, Priority.BULK)
             self._notifier.announce()
         finally:
             self._on_the_wire.discard(asyncio.current_task())
 
-    async def _send(self, chunk: Sequence[int]) -> None:
-        settings, worker = self._settings, asyncio.current_task()
+    async def _attempt(self, chunk: Chunk, slot: Slot) -> None:
+        worker = asyncio.current_task()
+        self._outbox.shorten(chunk, max(1, slot.max_users))
+        slot.users = len(chunk.users)
         self._on_the_wire.add(worker)
         try:
-            settled = await send(settings.transact, settings.order, self._state, chunk)
-        except BaseException:
+            settled = await self._sender.send(self._state, chunk.users)
+        except BaseException as error:
             self._on_the_wire.discard(worker)
-            raise
+            if self._error is None or not isinstance(error, Exception):
+                raise
+            if isinstance(error, RateLimited):
+                slot.rate_limited(error.retry_after)
+            raise _Drained from None
         self._outbox.release(settled)
         if self._state.full is not None:
             self.drain(self._state.full)

@@ -22,13 +22,10 @@ from typing import Any, Final
 import attrs
 
 from blockusers._tools.cancellation import Running
-from blockusers.jobs.attempt import Transact, send
-from blockusers.jobs.state import JobState, blocklist_full
-from blockusers.jobs.user_order import UserOrder
-from blockusers.observe.events import UsersSettled
-from blockusers.observe.observers import Observers, not_of_a_job
-from blockusers.pace.protocol import LARGEST_REQUEST, Pace, Priority, Slot
-from blockusers.protocol.retry import RetryPolicy
+from blockusers.jobs.sender import Sender
+from blockusers.jobs.state import blocklist_full
+from blockusers.observe.observers import not_of_a_job
+from blockusers.pace.protocol import Priority, Slot
 from blockusers.values.errors import ClientClosed, InvalidUser, QueueFull, fresh
 from blockusers.values.masking import mask
 from blockusers.values.outcome import (
@@ -41,7 +38,6 @@ from blockusers.values.outcome import (
     named_by,
     written,
 )
-from blockusers.values.users import INTERNATIONAL, Reader
 
 _SUPERSEDED: Final = Fault(None, "superseded by an opposite call before it was sent")
 
@@ -74,47 +70,24 @@ class _Entry:
             caller.set_exception(fresh(error))
 
 
-class Coalescer:
+class Coalescer(Running):
     """Gathers single calls into requests."""
 
-    def __init__(
-        self,
-        transact: Transact,
-        *,
-        retry: RetryPolicy,
-        pace: Pace,
-        order: UserOrder,
-        max_queued: int,
-        chunk_size: int = LARGEST_REQUEST,
-        observers: Observers | None = None,
-        reader: Reader = INTERNATIONAL,
-    ) -> None:
-        self.transact = transact
-        self.retry = retry
-        self.pace = pace
-        self.order = order
-        self.observers = observers or Observers()
-        self.reader = reader
+    def __init__(self, sender: Sender, max_queued: int) -> None:
+        super().__init__()
+        self.sender = sender
         self.max_queued = max_queued
-        self.chunk_size = chunk_size
         self._calls_queued = 0
         self._queued: dict[_Entry, None] = {}
         self._latest: dict[str, _Entry] = {}
         self._ready: dict[Operation, dict[str, _Entry]] = {each: {} for each in Operation}
         # The requests that wait for their slot.
         self._forming: dict[Operation, _Request] = {}
-        self._running = Running()
 
     async def call(self, operation: Operation, user: User) -> Outcome:
-        """Carry out *operation* on one user.
-
-        Raises:
-            InvalidUser: *user* names nobody.
-            QueueFull: Too many calls wait already.
-            BlockUsersError: The request failed; each caller gets an error of its own.
-        """
+        """Carry out *operation* on one user; what fails is an error of this caller's own."""
         try:
-            key = identify(user, self.reader).key
+            key = identify(user, self.sender.reader).key
         except ValueError as error:
             raise InvalidUser(f"{mask(written(named_by(user)))}: {error}") from None
         caller: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -142,12 +115,12 @@ class Coalescer:
             entry = None
         self._calls_queued += 1
         # Behind a job that drew the user meanwhile, the same operation is another one.
-        if entry is not None and self.order.is_last(entry, key):
+        if entry is not None and self.sender.order.is_last(entry, key):
             entry.callers[caller] = None
             return entry
         entry = self._latest[key] = _Entry(operation, user, key, self, {caller: None})
         self._queued[entry] = None
-        if not self.order.enqueue(entry, [key]):
+        if not self.sender.order.enqueue(entry, [key]):
             self.ready(entry)
         return entry
 
@@ -169,11 +142,7 @@ class Coalescer:
         """Let one request wait for a slot, if there is something to send."""
         if operation not in self._forming and self._ready[operation]:
             request = self._forming[operation] = _Request(self, operation)
-            request.task = asyncio.get_running_loop().create_task(self._run(request))
-
-    async def _run(self, request: _Request) -> None:
-        with self._running.note(request):
-            await request.run()
+            request.task = asyncio.get_running_loop().create_task(request.run())
 
     def draw(self, operation: Operation, count: int) -> list[_Entry]:
         """Return what goes into a request that leaves now, and begin to form the next."""
@@ -187,7 +156,7 @@ class Coalescer:
     def _drop(self, entry: _Entry) -> None:
         """Remove an entry that was not sent; cancel the request that forms if it has none left."""
         self._leave_queue(entry)
-        self.order.release(entry, [entry.key])
+        self.sender.order.release(entry, [entry.key])
         if not self._ready[entry.operation]:
             forming = self._forming.pop(entry.operation, None)
             if forming is not None:
@@ -202,10 +171,8 @@ class Coalescer:
 
     async def wait_answered(self, within: float) -> None:
         """Wait until all callers have their answers, for at most so many seconds."""
-        entries = [*self._queued]
-        for request in self._running:
-            entries += request.entries
-        callers = [caller for entry in entries for caller in entry.waiting()]
+        sent = (entry for request in self for entry in request.entries)
+        callers = [caller for entry in (*self._queued, *sent) for caller in entry.waiting()]
         if callers and within > 0:
             await asyncio.wait(callers, timeout=within)
 
@@ -214,14 +181,10 @@ class Coalescer:
         for entry in list(self._queued):
             self._drop(entry)
             entry.fail(error)
-        for request in self._running:
+        for request in self:
             request.task.cancel()  # its users are released once it has ended
             for entry in request.entries:
                 entry.fail(error)
-
-    async def wait_ended(self, within: float) -> None:
-        """Wait until no request is running, for at most so many seconds."""
-        await self._running.wait_ended(within)
 
 
 class _Request:
@@ -231,49 +194,50 @@ class _Request:
         self.entries: list[_Entry] = []
         self.task: asyncio.Task[None]
         self._coalescer = coalescer
-        self._operation = operation
-        self._state = JobState(operation, coalescer.retry.attempts, coalescer.reader)
+        self._sender = coalescer.sender
+        self._state = self._sender.new_state(operation)
         self._to_send: list[int] = []
 
     async def run(self) -> None:
         """Send it, until the outcome of each user is final."""
         not_of_a_job()  # though one of its callers may be part of a job
-        try:
-            await self._work_off()
-        except asyncio.CancelledError:
-            self._fail(ClientClosed("the request was cancelled before its answer came"))
-            raise
-        except BaseException as error:  # a caller's code may raise anything
-            if not self.entries:  # no slot came, nor would it for the others
-                self._draw(self._coalescer.max_queued)
-            self._fail(error)
+        with self._coalescer.note(self):
+            try:
+                await self._work_off()
+            except asyncio.CancelledError:
+                error = ClientClosed("the request was cancelled before its answer came")
+                self._settle(self._state.conclude(), error)
+                raise
+            except BaseException as error:  # a caller's code may raise anything
+                if not self.entries:  # no slot came, nor would it for the others
+                    self._draw(self._coalescer.max_queued)
+                self._settle(self._state.conclude(), error)
 
     async def _work_off(self) -> None:
-        coalescer, rounds = self._coalescer, 0
-        on_retry = coalescer.observers.retrying(self._operation.value)
+        operation, rounds = self._state.operation.value, 0
         while True:
-            await coalescer.retry.run(self._attempt, coalescer.pace, Priority.SINGLE, on_retry)
+            await self._sender.with_retries(operation, self._attempt, Priority.SINGLE)
             if self._to_send:
                 continue
             if not self._state.to_retry:
                 return
             rounds += 1
-            await coalescer.retry.pause(rounds)
+            await self._sender.retry.pause(rounds)
             self._to_send = self._state.to_retry.copy()
             self._state.to_retry.clear()
 
     def _draw(self, count: int) -> None:
-        self.entries = self._coalescer.draw(self._operation, count)
+        self.entries = self._coalescer.draw(self._state.operation, count)
         # Each user is valid and in but one entry, so the state's indexes are those of the entries.
         self._to_send = list(self._state.admit([entry.user for entry in self.entries]))
 
     async def _attempt(self, slot: Slot) -> None:
-        most = max(1, min(slot.max_users, self._coalescer.chunk_size))
+        most = max(1, min(slot.max_users, self._sender.chunk_size))
         if not self.entries:
             self._draw(most)
         chunk = self._to_send[:most]
         slot.users = len(chunk)
-        settled = await send(self._coalescer.transact, self._coalescer.order, self._state, chunk)
+        settled = await self._sender.send(self._state, chunk)
         del self._to_send[: len(chunk)]
         self._settle(settled)
 
@@ -281,15 +245,9 @@ class _Request:
         """Tell the callers what is final: the outcome, or *error* if there is none."""
         for index, outcome in zip(indexes, self._state.outcomes.at(indexes), strict=True):
             entry = self.entries[index]
-            if failure := error or blocklist_full(self._operation, outcome.faults):
+            if failure := error or blocklist_full(self._state.operation, outcome.faults):
                 entry.fail(failure)
             else:
                 entry.answer(outcome)
-            self._coalescer.order.release(entry, [entry.key])
-        if indexes:
-            tally = self._state.tally(indexes)
-            self._coalescer.observers.tell(UsersSettled(self._operation.value, tally))
-
-    def _fail(self, error: BaseException) -> None:
-        """Tell the callers of all whose outcome is not final, now that the request has ended."""
-        self._settle(self._state.conclude(), error)
+            self._sender.order.release(entry, [entry.key])
+        self._sender.tell_settled(self._state, indexes)

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from blockusers._tools.cancellation import no_foreign_cancellation
+from blockusers.jobs.sender import Sender
 from blockusers.jobs.state import JobState
-from blockusers.observe.events import UsersSettled
-from blockusers.observe.observers import Observers
 from blockusers.values.outcome import Outcome
 
 _LOG: Final = logging.getLogger("blockusers")
@@ -28,14 +27,14 @@ class Notifier:
 
     def __init__(
         self,
+        sender: Sender,
         state: JobState,
         on_settled: OnSettled | None,
-        observers: Observers,
         on_error: Callable[[BaseException], None],
     ) -> None:
+        self._sender = sender
         self._state = state
         self._on_settled = on_settled
-        self._observers = observers
         self._on_error = on_error
         self._calling: asyncio.Future[object] | None = None
         self._call_ended = asyncio.Event()
@@ -51,9 +50,7 @@ class Notifier:
     def _report(self) -> None:
         indexes = self._state.unreported.copy()
         self._state.unreported.clear()
-        if indexes:
-            tally = self._state.tally(indexes)
-            self._observers.tell(UsersSettled(self._state.operation.value, tally))
+        self._sender.tell_settled(self._state, indexes)
         if indexes and self._on_settled is not None:
             with no_foreign_cancellation():
                 result = self._on_settled(self._state.outcomes.at(indexes))

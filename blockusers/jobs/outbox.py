@@ -19,24 +19,36 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
+from blockusers.jobs.sender import Sender
+from blockusers.jobs.source import Source
 from blockusers.jobs.state import JobState
-from blockusers.jobs.user_order import UserOrder
 from blockusers.values.outcome import User
+
+
+class Chunk(NamedTuple):
+    """Users to be sent in one request."""
+
+    users: list[int]
+    taken_from: deque[int]
+    """Where those go back to whom it cannot name."""
 
 
 class Outbox:
     """The users of one job that are still to be sent, by their indexes in its state."""
 
-    def __init__(self, state: JobState, order: UserOrder, chunk_size: int) -> None:
+    def __init__(self, source: Source, state: JobState, sender: Sender) -> None:
         self.operation = state.operation
         self.changed = asyncio.Event()
         """Set when other users may be sent than before."""
         self.drawn = 0
         """How many users came from the source so far."""
+        self._source = source
         self._state = state
-        self._order = order
-        self._chunk_size = chunk_size
+        self._order = sender.order
+        self._chunk_size = sender.chunk_size
+        self._at_once = sender.reader.at_once
         self._waiting: dict[str, int] = {}
         self._ready: deque[int] = deque()
         # Ready, too, but to be sent in chunks of their own, and without waiting for a full one.
@@ -55,13 +67,13 @@ class Outbox:
         """Whether there are users that need not wait for another operation, or for a pause."""
         return bool(self._ready or self._again)
 
-    @property
-    def missing(self) -> int:
-        """How many users are missing for a full chunk."""
-        return max(0, self._chunk_size - len(self._ready))
+    async def fill(self) -> None:
+        """Read users from the source, at most up to a full chunk."""
+        missing = max(0, self._chunk_size - len(self._ready))
+        await self._source.read(min(missing, self._at_once), self._add)
+        self.changed.set()
 
-    def add(self, users: Sequence[User]) -> None:
-        """Take users from the source, in the order of all operations on them."""
+    def _add(self, users: Sequence[User]) -> None:
         if self._is_closed:  # a source that goes on although it was cancelled
             return
         self.drawn += len(users)
@@ -83,43 +95,41 @@ class Outbox:
         self._wanted.add(key)
         self.changed.set()
 
-    def sendable(self, *, at_end: bool, may_stall: bool) -> deque[int] | None:
-        """Return a queue from which a chunk may be sent now; None if there is none.
+    def take(self) -> Chunk | None:
+        """Take the users of the next request; None if nobody may be sent now."""
+        if self._again:
+            return Chunk(self._take_from(self._again), self._again)
+        is_full = len(self._ready) >= self._chunk_size
+        was_full = self._cut_off > 0 and not self._source.is_plain
+        is_last = self._source.at_end and bool(self._ready)
+        if not (is_full or was_full or is_last or self._is_wanted(self._ready)):
+            return None
+        users = self._take_from(self._ready)
+        self._cut_off = max(0, self._cut_off - len(users))
+        return Chunk(users, self._ready)
+
+    def _take_from(self, queue: deque[int]) -> list[int]:
+        return [queue.popleft() for _ in range(min(self._chunk_size, len(queue)))]
+
+    def shorten(self, chunk: Chunk, most: int) -> None:
+        """Put back whom a request cannot name, for it takes *most* users."""
+        rest = chunk.users[most:]
+        if rest:
+            del chunk.users[most:]
+            if chunk.taken_from is self._ready:
+                self._cut_off += len(rest)
+            chunk.taken_from.extendleft(reversed(rest))
+            self.changed.set()
+
+    def may_retry(self, *, is_idle: bool) -> bool:
+        """Say whether those that are to be retried need not wait for more of them.
 
         Args:
-            at_end: Whether the source is at its end.
-            may_stall: Whether it may make everybody wait for more users.
+            is_idle: Whether nothing else is to do.
         """
-        if self._again:
-            return self._again
-        is_full = len(self._ready) >= self._chunk_size
-        was_full = may_stall and self._cut_off > 0
-        may_go = is_full or was_full or (self._ready and at_end) or self._is_wanted(self._ready)
-        return self._ready if may_go else None
-
-    def cut(self, queue: deque[int]) -> list[int]:
-        """Take the next chunk from *queue*."""
-        count = min(self._chunk_size, len(queue))
-        if queue is self._ready:
-            self._cut_off = max(0, self._cut_off - count)
-        return [queue.popleft() for _ in range(count)]
-
-    def put_back(self, chunk: Sequence[int], queue: deque[int]) -> None:
-        """Put what a request could not take back to where it came from."""
-        if queue is self._ready:
-            self._cut_off += len(chunk)
-        queue.extendleft(reversed(chunk))
-        self.changed.set()
-
-    @property
-    def is_retry_wanted(self) -> bool:
-        """Whether somebody else waits for a user that is to be retried."""
-        return self._is_wanted(self._state.to_retry)
-
-    @property
-    def is_retry_full(self) -> bool:
-        """Whether those that are to be retried make up a chunk."""
-        return len(self._state.to_retry) >= self._chunk_size
+        to_retry = self._state.to_retry
+        is_full = len(to_retry) >= self._chunk_size
+        return bool(to_retry) and (is_idle or is_full or self._is_wanted(to_retry))
 
     def retry(self) -> None:
         """Let those be sent that are to be retried."""

@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import (
-    AsyncIterable,
-    AsyncIterator,
-    Callable,
-    Iterable,
-    Iterator,
-    Sequence,
-    Sized,
-)
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence, Sized
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
@@ -37,7 +29,11 @@ class Source:
         """What the caller's iterable raised, if it did."""
         self.at_end = False
         """Whether there is nothing more to read."""
-        self._iterator: Any = _iterate(users)
+        _check(users)
+        if isinstance(users, AsyncIterable):
+            self._iterator: Any = aiter(users)
+        else:
+            self._iterator = islice(users, None)
         self.is_plain = not isinstance(users, AsyncIterable)
         """Whether it can be read without waiting for anybody."""
         self.is_sized = isinstance(users, Sized)
@@ -81,7 +77,7 @@ class Source:
             _LOG.warning("the source of users failed to close: %s", type(error).__name__)
 
 
-def _iterate(users: Users) -> Iterator[User] | AsyncIterator[User]:
+def _check(users: object) -> None:
     if isinstance(users, str):
         raise TypeError(
             "users: a str is one person; pass a list of one, or call block_one or unblock_one"
@@ -93,10 +89,7 @@ def _iterate(users: Users) -> Iterator[User] | AsyncIterator[User]:
         )
     if isinstance(users, bytes | bytearray | memoryview):
         raise TypeError("users: bytes are no list of users; decode them and split the lines")
-    if isinstance(users, AsyncIterable):
-        return aiter(users)
-    if isinstance(users, Iterable):
-        return islice(users, None)
-    raise TypeError(
-        f"users: must be an iterable or async iterable of users, not {type(users).__name__}"
-    )
+    if not isinstance(users, AsyncIterable | Iterable):
+        raise TypeError(
+            f"users: must be an iterable or async iterable of users, not {type(users).__name__}"
+        )

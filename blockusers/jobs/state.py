@@ -15,8 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from blockusers.values.columns import Outcomes, Tally, Verdict, Verdicts
-from blockusers.values.error_codes import Reaction, known
-from blockusers.values.errors import ApiError, BlocklistFull, ClientClosed, RateLimited
+from blockusers.values.errors import ApiError, BlocklistFull, ClientClosed, RateLimited, known
 from blockusers.values.outcome import Fault, Operation, Status, User, identify, named_by
 from blockusers.values.report import Report
 from blockusers.values.users import INTERNATIONAL, Identifiers, Reader
@@ -49,7 +48,8 @@ class JobState:
 
     def admit(self, users: Sequence[User]) -> Sequence[int]:
         """Enter users; return the indexes of those to be sent: no repeats, nothing rejected."""
-        named = users if _all_text(users) else [named_by(user) for user in users]
+        all_text = set(map(type, users)) == {str}
+        named = users if all_text else [named_by(user) for user in users]
         keys = self._reader.read_plain(named)
         if keys is not None:
             distinct = set(keys)
@@ -184,13 +184,9 @@ class JobState:
 def blocklist_full(operation: Operation, faults: Sequence[Fault]) -> BlocklistFull | None:
     """Return the error that a user's faults stand for, if they say that the list is full."""
     code = known(faults[0].code) if faults and operation is Operation.BLOCK else None
-    if code is None or code.reaction is not Reaction.STOP_BLOCKING:
+    if code is None or code.error is not BlocklistFull:
         return None
     return BlocklistFull(faults[0].message, faults[0].code, details=faults[0].details)
-
-
-def _all_text(users: Sequence[object]) -> bool:
-    return set(map(type, users)) == {str}
 
 
 def _was_sent(error: BaseException) -> bool:
@@ -202,4 +198,4 @@ def _was_sent(error: BaseException) -> bool:
 
 
 def _may_take_effect(error: BaseException) -> bool:
-    return _was_sent(error) and not (isinstance(error, ApiError) and error.refused)
+    return _was_sent(error) and not (isinstance(error, ApiError) and error.not_applied)

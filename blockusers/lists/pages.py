@@ -23,6 +23,7 @@ Fetch: TypeAlias = Callable[[int | None, str | None, str | None], Awaitable[List
 _FRUITLESS_RESTARTS: Final = 5
 """Restarts in a row that may come no further than a walk before."""
 _RESTARTS: Final = 50
+"""Restarts in all."""
 _SNAPSHOTS: Final = 5
 """Walks that may be tried for one snapshot."""
 _FRUITLESS_PAGES: Final = 100
@@ -43,33 +44,23 @@ class Paginator:
     async def pages(
         self, page_size: int | None = None, after: str | None = None, before: str | None = None
     ) -> AsyncGenerator[Page]:
-        """Yield pages with their cursors, backward if *before* is given.
-
-        Raises:
-            BlocklistChanged: The list changed since the cursor was made.
-            InvalidResponse: The list does not end, or not where the server says that it does.
-        """
+        """Yield pages with their cursors, backward if *before* is given."""
         async with aclosing(self._follow(_Walk(), page_size, after, before)) as pages:
-            async for page in pages:
+            async for page, _ in pages:
                 yield page
 
     async def blocked(self, page_size: int | None = None) -> AsyncGenerator[BlockedUser]:
-        """Yield each user at most once; start again when the list changes.
-
-        Raises:
-            BlocklistChanged: The list changes faster than it can be read: 5 restarts in a row
-                came no further than a walk before, or 50 in all were not enough.
-            InvalidResponse: The list does not end, or not where the server says that it does.
-        """
+        """Yield each user at most once; start again when the list changes."""
         yielded: set[str] = set()
         furthest = restarts = fruitless = 0
         while True:
             walk = _Walk()
             try:
                 async with aclosing(self._follow(walk, page_size)) as pages:
-                    async for _ in pages:
-                        for user in _others(walk.new, yielded):
-                            yield user
+                    async for _, new in pages:
+                        for user in new:
+                            if not yielded or yielded.isdisjoint(_ids(user)):
+                                yield user
             except BlocklistChanged:
                 got_further = walk.rows > furthest or not restarts
                 fruitless = 0 if got_further else fruitless + 1
@@ -83,12 +74,7 @@ class Paginator:
                 return
 
     async def snapshot(self, page_size: int | None = None) -> tuple[BlockedUser, ...]:
-        """Return the list as it was at one instant: all pages of one version, nobody twice.
-
-        Raises:
-            BlocklistChanged: The list changed during each of 5 walks.
-            InvalidResponse: The list does not end, or not where the server says that it does.
-        """
+        """Return the list as it was at one instant: all pages of one version, nobody twice."""
         for attempt in range(1, _SNAPSHOTS):
             try:
                 return await self._read_once(page_size)
@@ -97,8 +83,7 @@ class Paginator:
         return await self._read_once(page_size)
 
     async def _read_once(self, page_size: int | None) -> tuple[BlockedUser, ...]:
-        walk = _Walk()
-        return tuple([user async for _ in self._follow(walk, page_size) for user in walk.new])
+        return tuple([user async for _, new in self._follow(_Walk(), page_size) for user in new])
 
     async def _follow(
         self,
@@ -106,7 +91,8 @@ class Paginator:
         page_size: int | None,
         after: str | None = None,
         before: str | None = None,
-    ) -> AsyncGenerator[Page]:
+    ) -> AsyncGenerator[tuple[Page, Sequence[BlockedUser]]]:
+        """Yield each page, and those on it who were on none before."""
         backward = before is not None
         walk.cursors |= {after, before}
         at_end = False
@@ -115,10 +101,10 @@ class Paginator:
             page = listing.page
             cursor = page.before if backward else page.after
             has_more = listing.has_previous if backward else listing.has_next
-            at_end = walk.take(page, cursor, has_more=has_more)
+            at_end = walk.note(page, cursor, has_more=has_more)
             after, before = (None, cursor) if backward else (cursor, None)
             if page.users:
-                yield page
+                yield page, walk.add(page.users)
 
 
 @attrs.define(repr=False)
@@ -127,8 +113,6 @@ class _Walk:
 
     names: set[str] = attrs.field(factory=set[str])
     """The ids of everybody on its pages."""
-    new: Sequence[BlockedUser] = ()
-    """Those on the latest page who were on none before."""
     rows: int = 0
     cursors: set[str | None] = attrs.field(factory=set[str | None])
     linked: bool = False
@@ -136,20 +120,17 @@ class _Walk:
     fruitless: int = 0
     """How many pages in a row had nobody new."""
 
-    def take(self, page: Page, cursor: str | None, *, has_more: bool) -> bool:
-        """Count *page*; return whether it is the last.
+    def note(self, page: Page, cursor: str | None, *, has_more: bool) -> bool:
+        """Note the cursor of *page*; return whether it is the last.
 
         Raises:
-            InvalidResponse: The server says that there is more, but not how to get it; or the list
-                does not end.
+            InvalidResponse: The server says that there is more, but not how to get it.
         """
         obstacle = self._obstacle(page, cursor)
         if has_more and obstacle:
             raise _unfinished(f"the server says that another page follows, but this one {obstacle}")
         self.linked = self.linked or has_more
         self.cursors.add(cursor)
-        if page.users:
-            self._count(page.users)
         # No documented answer says "this was the last page"; where links come, they do.
         return bool(obstacle) or (self.linked and not has_more)
 
@@ -160,43 +141,41 @@ class _Walk:
             return "has no cursor"
         return "repeats an earlier cursor" if cursor in self.cursors else ""
 
-    def _count(self, users: Sequence[BlockedUser]) -> None:
+    def add(self, users: Sequence[BlockedUser]) -> Sequence[BlockedUser]:
+        """Note the users of a page; return those who were on none before.
+
+        Raises:
+            InvalidResponse: The list does not end.
+        """
         self.rows += len(users)
         if self.rows > _ROWS:
             raise _unfinished(
                 f"more than {_ROWS:,} rows came, and a blocklist holds {LARGEST_BLOCKLIST:,} users"
             )
-        self.new = _enter(users, self.names)
-        self.fruitless = 0 if self.new else self.fruitless + 1
+        new = self._new(users)
+        self.fruitless = 0 if new else self.fruitless + 1
         if self.fruitless == _FRUITLESS_PAGES:
             raise _unfinished(f"{_FRUITLESS_PAGES} pages in a row listed nobody new")
+        return new
+
+    def _new(self, users: Sequence[BlockedUser]) -> Sequence[BlockedUser]:
+        # A page of strangers, which is nearly every page, is done at once.
+        ids = [user.wa_id for user in users if user.wa_id]
+        ids += [user.user_id for user in users if user.user_id]
+        if len(set(ids)) == len(ids) and self.names.isdisjoint(ids):
+            self.names.update(ids)
+            return users
+        return [user for user in users if self._is_new(user)]
+
+    def _is_new(self, user: BlockedUser) -> bool:
+        is_new = self.names.isdisjoint(_ids(user))
+        self.names.update(filter(None, _ids(user)))
+        return is_new
 
 
 def _unfinished(why: str) -> InvalidResponse:
     return InvalidResponse(f"the blocklist could not be read to its end: {why}; try again later")
 
 
-def _enter(users: Sequence[BlockedUser], names: set[str]) -> Sequence[BlockedUser]:
-    """Add the ids of *users* to *names*; return those of whom none was there."""
-    # A page of strangers, which is nearly every page, is done at once.
-    ids = [user.wa_id for user in users if user.wa_id]
-    ids += [user.user_id for user in users if user.user_id]
-    distinct = set(ids)
-    if len(distinct) == len(ids) and names.isdisjoint(distinct):
-        names |= distinct
-        return users
-    return [user for user in users if _enter_one(user, names)]
-
-
-def _enter_one(user: BlockedUser, names: set[str]) -> bool:
-    ids = {name for name in (user.wa_id, user.user_id) if name}
-    is_new = names.isdisjoint(ids)
-    names |= ids
-    return is_new
-
-
-def _others(users: Sequence[BlockedUser], names: set[str]) -> Sequence[BlockedUser]:
-    """Return those of *users* who are not in *names*."""
-    if not names:
-        return users
-    return [user for user in users if names.isdisjoint((user.wa_id, user.user_id))]
+def _ids(user: BlockedUser) -> tuple[str | None, str | None]:
+    return user.wa_id, user.user_id

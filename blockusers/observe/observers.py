@@ -49,7 +49,7 @@ class Observer(Protocol):
 
 
 T = TypeVar("T")
-_numbers: Final = itertools.count(1)
+_numbers: Final = itertools.count(1)  # of jobs and of requests, which share them
 _job: Final[ContextVar[int | None]] = ContextVar("blockusers_job", default=None)
 
 

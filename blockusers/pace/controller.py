@@ -1,8 +1,9 @@
 """Decides when the next request may leave, and how many users it may name; never waits itself.
 
 A controller is a pure state machine: the time is passed in.  `paces`, which does the waiting, asks
-it `wait(now)`, tells it `start(now)` when a request leaves, and `end(now, slot)` when the answer is
-in.  `FixedController` knows its limit.  `AdaptiveController` learns it, in three modes:
+it `wait(now)`, takes a slot with `grant(now)` when a request leaves, and gives it back with
+`end(now, slot)` when the answer is in.  `Controller` knows its limit.  `AdaptiveController` learns
+it, in three modes:
 
 start
     Requests are not spaced.  A window limits how many are in flight; it grows with each request
@@ -23,7 +24,6 @@ ever passed can have been refused for its size; `Sizes` finds out.
 
 from __future__ import annotations
 
-import abc
 import math
 from typing import Final, Literal
 
@@ -33,40 +33,48 @@ from blockusers.pace.sizes import Sizes
 Mode = Literal["fixed", "start", "hold", "steady"]
 
 
-class Controller(abc.ABC):
-    """What every controller does: counts requests, and waits where the server asks for it."""
+class Controller:
+    """So many requests at once, so many per second; learns nothing, but waits where it is asked."""
 
-    mode: Mode
-    rate: float | None = None
-    """Requests per second; None where they are not spaced."""
-    max_users = LARGEST_REQUEST
-    """Most users that the next request may name."""
+    mode: Mode = "fixed"
 
-    def __init__(self, max_in_flight: int) -> None:
+    def __init__(self, max_in_flight: int, rate: float | None = None) -> None:
         self.max_in_flight = max_in_flight
+        self.rate = rate
+        """Requests per second; None where they are not spaced."""
+        self.max_users = LARGEST_REQUEST
+        """Most users that the next request may name."""
         self.in_flight = 0
         self.admitted = 0
         self.rate_limited = 0
         self.asked_to_wait_until = -math.inf
         self._next_start = -math.inf
         self._last_event = -math.inf
-
-    def opens_at(self) -> float:
-        """Return when the next request may leave: `inf` where an answer has to come first."""
-        if self.in_flight >= self.max_in_flight:
-            return math.inf
-        return max(self.asked_to_wait_until, self._opens_at())
+        self._held = 0.0
+        self._held_since = math.inf
 
     def wait(self, now: float) -> float:
         """Return in how many seconds the next request may leave: 0 is now."""
-        return max(0.0, self.opens_at() - now)
+        return max(0.0, self._opens_at() - now)
 
-    def start(self, now: float) -> Slot:
+    def _opens_at(self) -> float:
+        """Return when the next request may leave: `inf` where an answer has to come first."""
+        if self.in_flight >= self.max_in_flight:
+            return math.inf
+        return max(self.asked_to_wait_until, self._next_start)
+
+    def grant(self, now: float) -> Slot:
         """Note that a request leaves, and return its slot."""
-        idle = max(0.0, now - max(self._last_event, self.opens_at()))
+        idle = max(0.0, now - max(self._last_event, self._opens_at()))
         self._last_event = now
         self.in_flight += 1
-        return self._start(now, idle)
+        if self.rate is not None:
+            self._next_start = max(now, self._next_start) + 1 / self.rate
+        return self._slot(now, idle)
+
+    def _slot(self, now: float, idle: float) -> Slot:  # noqa: ARG002
+        """Return the slot of a request that leaves *idle* seconds after it might have."""
+        return Slot(self.max_users, started=now)
 
     def end(self, now: float, slot: Slot) -> None:
         """Learn what became of the request that had *slot*."""
@@ -76,7 +84,6 @@ class Controller(abc.ABC):
             self.asked_to_wait_until = max(self.asked_to_wait_until, now + slot.retry_after)
         self.admitted += slot.was_admitted is True
         self.rate_limited += slot.was_admitted is False
-        self._end(now, slot)
 
     def retract(self, slot: Slot) -> None:  # noqa: ARG002
         """Take a slot back whose request never left."""
@@ -84,47 +91,16 @@ class Controller(abc.ABC):
         if self.rate is not None:
             self._next_start -= 1 / self.rate
 
-    def holds_until(self) -> float:
+    def all_wait_until(self) -> float:
         """Return until when all wait, because the server asked for it or its limit is exhausted."""
         return max(self.asked_to_wait_until, self._next_start if self.mode == "hold" else -math.inf)
 
-    def held(self, now: float) -> float:  # noqa: ARG002
-        """Return for how many seconds the rate limit has held everything up, all in all.
+    def held(self, now: float) -> float:
+        """Return for how many seconds it has been in *hold*, all in all.
 
         Waits that the server asked for are not counted.
         """
-        return 0.0
-
-    def _opens_at(self) -> float:
-        """Return when the next request may leave, by what this controller knows."""
-        return self._next_start
-
-    @abc.abstractmethod
-    def _start(self, now: float, idle: float) -> Slot:
-        """Return the slot of a request that leaves *idle* seconds after it might have."""
-        ...
-
-    @abc.abstractmethod
-    def _end(self, now: float, slot: Slot) -> None:
-        """Learn from an answer."""
-        ...
-
-
-class FixedController(Controller):
-    """So many requests at once, so many per second; learns nothing from refusals."""
-
-    def __init__(self, max_in_flight: int, per_second: float | None) -> None:
-        super().__init__(max_in_flight)
-        self.mode = "fixed"
-        self.rate = per_second
-
-    def _start(self, now: float, idle: float) -> Slot:  # noqa: ARG002
-        if self.rate is not None:
-            self._next_start = now + 1 / self.rate
-        return Slot(self.max_users, started=now)
-
-    def _end(self, now: float, slot: Slot) -> None:
-        pass
+        return self._held + max(0.0, now - self._held_since)
 
 
 # The figures were found by simulating jobs of 64 and 1,000 requests against limits of many kinds:
@@ -195,17 +171,6 @@ class AdaptiveController(Controller):
         self._last_reaction = -math.inf
         self._probes_refused = 0
         self._shrunk = False  # whether this hold found a smaller size
-        self._held = 0.0
-        self._held_since = math.inf
-
-    @property
-    def max_users(self) -> int:  # type: ignore[override]
-        """Most users that the next request may name."""
-        return self._sizes.limit
-
-    def held(self, now: float) -> float:
-        """Return for how many seconds it has been in *hold*, all in all."""
-        return self._held + max(0.0, now - self._held_since)
 
     def retract(self, slot: Slot) -> None:
         """Take a slot back whose request never left."""
@@ -213,25 +178,22 @@ class AdaptiveController(Controller):
         self._sizes.learn(slot, is_probe=False)
 
     def _opens_at(self) -> float:
-        match self.mode:
-            case "start":
-                return -math.inf if self.in_flight < int(self._window) else math.inf
-            case "hold":
-                return math.inf if self.in_flight else self._next_start
-            case _:
-                return super()._opens_at()
+        if self.mode == "start" and self.in_flight >= int(self._window):
+            return math.inf
+        if self.mode == "hold" and self.in_flight:
+            return math.inf
+        return super()._opens_at()
 
-    def _start(self, now: float, idle: float) -> Slot:
+    def _slot(self, now: float, idle: float) -> Slot:
         if self._measure is not None:
             self._measure.since += idle
-        prompt = True
-        if self.rate is not None:
-            prompt = idle * self.rate < 1
-            self._next_start = max(now, self._next_start) + 1 / self.rate
-        probe_size = self._sizes.begin_trial() if self._calm >= _CALM_FOR_SIZE else None
-        return Slot(probe_size or self._sizes.limit, started=now, prompt=prompt)
+        prompt = self.rate is None or idle * self.rate < 1
+        trial = self._sizes.begin_trial() if self._calm >= _CALM_FOR_SIZE else None
+        return Slot(trial or self.max_users, started=now, prompt=prompt)
 
-    def _end(self, now: float, slot: Slot) -> None:
+    def end(self, now: float, slot: Slot) -> None:
+        """Learn what became of the request that had *slot*."""
+        super().end(now, slot)
         if slot.was_admitted is not None:
             round_trip = now - slot.started
             self._round_trip += (round_trip - self._round_trip) / (8 if self._round_trip else 1)
@@ -246,6 +208,7 @@ class AdaptiveController(Controller):
         is_new = slot.started > self._last_reaction
         is_probe = self.mode == "hold" and is_new
         is_about_size = self._sizes.learn(slot, is_probe=is_probe)
+        self.max_users = self._sizes.limit
         is_exhausted = slot.was_admitted is False and is_new and not is_about_size
         match self.mode:
             case "start":

@@ -2,9 +2,6 @@
 
 One pace stands between a client and the socket: every request passes `pace.slot()`.  A slot says
 how many users the request may name, and learns whether the server refused it for its rate limit.
-Single calls go before the chunks of a job, and those before the pages of a listing; within a
-class, first come, first served.  But every fourth slot goes to whoever has waited longest, so that
-no class starves.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ from typing import Any, Final
 import attrs
 
 from blockusers._tools.arguments import number
-from blockusers.pace.controller import AdaptiveController, Controller, FixedController
+from blockusers.pace.controller import AdaptiveController, Controller
 from blockusers.pace.protocol import OnChange, PaceState, Priority, Slot
 from blockusers.pace.queue import Queue
 
@@ -41,7 +38,7 @@ class _ControlledPace:
     def state(self) -> PaceState:
         """What the pace is doing."""
         controller, now = self._controller, self._clock()
-        hold_for = max(0.0, controller.holds_until() - now)
+        hold_for = max(0.0, controller.all_wait_until() - now)
         return PaceState(
             mode=controller.mode,
             rate=controller.rate,
@@ -104,7 +101,7 @@ class _ControlledPace:
                 return
             waiter = self._queue.pop()
             if not waiter.done():  # a cancelled one has not run yet
-                waiter.set_result(self._controller.start(now))
+                waiter.set_result(self._controller.grant(now))
 
     async def _grant_after(self, seconds: float) -> None:
         await self._sleep(seconds)
@@ -136,7 +133,7 @@ class FixedPace(_ControlledPace):
     adapts = False
 
     def __attrs_post_init__(self) -> None:
-        self._controller = FixedController(self.max_in_flight, self.per_second)
+        self._controller = Controller(self.max_in_flight, self.per_second)
 
 
 @attrs.define(eq=False)

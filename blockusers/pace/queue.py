@@ -1,4 +1,9 @@
-"""The queue for slots of a pace: decides by priority, age and fairness who gets the next one."""
+"""The queue for slots of a pace: decides by priority, age and fairness who gets the next one.
+
+Single calls go before the chunks of a job, and those before the pages of a listing; within a
+class, first come, first served.  But every fourth slot goes to whoever has waited longest, so that
+no class starves.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,6 @@ from typing import Final
 from blockusers.pace.protocol import Priority, Slot
 
 _FAIR: Final = 4
-"""Every fourth slot goes to whoever has waited longest."""
 
 
 class Queue:

@@ -1,7 +1,6 @@
-"""Makes an exception of an error answer, by the table in `error_codes`; reads how long to wait.
+"""Makes an exception of an error answer, by the table in `errors`; reads how long to wait.
 
-An error is judged by its code, then by the HTTP status.  An answer that is none of the API's (HTML
-of a gateway, nothing at all) has only the status.
+An error is judged by its code, then by the HTTP status.
 """
 
 from __future__ import annotations
@@ -17,9 +16,7 @@ from typing import Any, Final
 import orjson
 
 from blockusers.protocol.messages import Reply
-from blockusers.values.error_codes import known
 from blockusers.values.errors import (
-    ERROR_OF,
     ApiError,
     AuthenticationError,
     BlockUsersError,
@@ -28,6 +25,7 @@ from blockusers.values.errors import (
     PermissionDenied,
     RateLimited,
     ServiceError,
+    known,
 )
 from blockusers.values.outcome import Fault
 
@@ -39,15 +37,17 @@ _BY_STATUS: Final[dict[int, type[ApiError]]] = {
 }
 
 
+def _by_status(status: int) -> type[ApiError] | None:
+    return ServiceError if status >= 500 else _BY_STATUS.get(status)
+
+
 def edge_error(reply: Reply, what: str) -> BlockUsersError:
     """Return the exception for an answer that is none of the API's, by its status.
 
     Meta's edge answers with HTML or nothing, gateways in front of it with JSON of their own.
     """
-    kind = _BY_STATUS.get(reply.status)
-    if reply.status >= 500:
-        kind = ServiceError
-    elif reply.status == 400 and not reply.body.strip():
+    kind = _by_status(reply.status)
+    if reply.status == 400 and not reply.body.strip():
         kind = InvalidRequest
     if kind is None:
         return invalid(reply, what)
@@ -62,16 +62,14 @@ def invalid(reply: Reply, what: str) -> InvalidResponse:
 def error_of(reply: Reply, error: Any) -> ApiError:
     """Return the exception for the `error` of an answer: by its code, then by the status."""
     fields = error if isinstance(error, dict) else {"message": error}
-    code = code_of(error)
+    code = _code(fields.get("code"))
     meant = known(code)
-    kind = ERROR_OF[meant.reaction] if meant else None
+    kind = meant.error if meant else None
     if fields.get("is_transient") is True and (
         kind is InvalidRequest or (kind is None and reply.status != 429)
     ):
         kind = ServiceError
-    if kind is None:
-        fallback = ServiceError if reply.status >= 500 else InvalidRequest
-        kind = _BY_STATUS.get(reply.status, fallback)
+    kind = kind or _by_status(reply.status) or InvalidRequest
     return kind(
         message=_text(fields.get("message")) or _meaning(code),
         code=code,
@@ -81,11 +79,6 @@ def error_of(reply: Reply, error: Any) -> ApiError:
         trace_id=_text(fields.get("fbtrace_id")),
         retry_after=_retry_after(reply),
     )
-
-
-def code_of(error: Any) -> int | None:
-    """Return the code in an error of an answer; None if it has none."""
-    return _code(error.get("code")) if isinstance(error, dict) else None
 
 
 def _code(value: Any) -> int | None:
@@ -159,11 +152,10 @@ def _regain_times(reply: Reply) -> Iterable[float]:
 
 def fault_of(value: Any) -> Fault:
     """Read one entry of `errors`, whatever it holds: it explains a failure, it does not decide."""
-    if not isinstance(value, dict):
-        return Fault(None, _text(value) or _meaning(None))
-    code = _code(value.get("code"))
-    message = _text(value.get("message")) or _text(value.get("title")) or _meaning(code)
-    return Fault(code, message, _details(value))
+    fields = value if isinstance(value, dict) else {"message": value}
+    code = _code(fields.get("code"))
+    message = _text(fields.get("message")) or _text(fields.get("title")) or _meaning(code)
+    return Fault(code, message, _details(fields))
 
 
 def _meaning(code: int | None) -> str:

@@ -21,7 +21,7 @@ from itertools import chain
 from typing import Any, Final
 
 from blockusers.protocol.failures import fault_of
-from blockusers.protocol.rows import Malformed, Row, are_digits, structure
+from blockusers.protocol.rows import Row, are_digits, structure
 from blockusers.values import users as identifiers
 from blockusers.values.columns import Verdict, Verdicts
 from blockusers.values.outcome import Fault, Status
@@ -41,8 +41,7 @@ class Matcher:
     def __init__(self, asked: Identifiers) -> None:
         self._asked = asked
         self._index_of_input = {wire: index for index, wire in enumerate(asked.wires)}
-        self._ignored = 0
-        self._first_ignored = ""
+        self._ignored: list[str] = []
         self._faults_left_out = 0
 
     @cached_property
@@ -76,8 +75,8 @@ class Matcher:
         """Return the rows that are looked at: each user may be repeated once."""
         most = _MOST_ROWS_A_USER * len(self._asked)
         if len(rows) > most:
-            self._ignore(f"there are {len(rows):,} rows for {len(self._asked):,} users")
-            self._ignored += len(rows) - most - 1
+            why = f"there are {len(rows):,} rows for {len(self._asked):,} users"
+            self._ignored += [why] * (len(rows) - most)
         return rows[:most]
 
     def _faults(self, rows: Iterable[Row]) -> tuple[Fault, ...]:
@@ -85,16 +84,12 @@ class Matcher:
         self._faults_left_out += len(entries[_MOST_FAULTS_A_USER:])
         return tuple(map(fault_of, entries[:_MOST_FAULTS_A_USER]))
 
-    def _ignore(self, why: str) -> None:
-        self._first_ignored = self._first_ignored or why
-        self._ignored += 1
-
     def _log(self) -> None:
         if self._ignored:
             _LOG.warning(
                 "ignored rows of an answer: %d, the first because %s",
-                self._ignored,
-                self._first_ignored,
+                len(self._ignored),
+                self._ignored[0],
             )
         if self._faults_left_out:
             _LOG.warning(
@@ -131,12 +126,12 @@ class Matcher:
         for entry in entries:
             try:
                 row = structure(entry, Row)
-            except Malformed as why:
-                self._ignore(str(why))
+            except ValueError as why:
+                self._ignored.append(str(why))
                 doubtful |= self._named_by_malformed(entry)
                 continue
             if (index := self._match(row)) is None:
-                self._ignore("it names a user who was not asked for")
+                self._ignored.append("it names a user who was not asked for")
             else:
                 rows.setdefault(index, []).append(row)
         return rows, doubtful

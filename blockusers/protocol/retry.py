@@ -4,8 +4,6 @@ Timeouts, resets, unreadable answers, transient errors of Meta's and refusals fo
 are tried again; blocking and unblocking are set operations, so sending one twice does no harm.
 
 `RetryPolicy.run` puts tenacity's parts together: what to retry, how long to wait, when to stop.
-Two things are this library's own.  A refusal for the rate limit uses up seconds, not attempts.
-And seconds that are spent waiting for others, or because the server asked for it, do not count.
 """
 
 from __future__ import annotations

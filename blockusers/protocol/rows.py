@@ -10,6 +10,7 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
+from blockusers.values.blocklist import BlockedUser
 from blockusers.values.masking import mask_all
 
 T = TypeVar("T")
@@ -25,32 +26,19 @@ class Row:
     errors: Any = None
 
 
-@attrs.frozen
-class ListRow:
-    """One entry of a page."""
-
-    wa_id: str | None = None
-    user_id: str | None = None
-    parent_user_id: str | None = None
-
-
-class Malformed(Exception):
-    """A row is not of its shape; the message says where."""
-
-
 def structure(value: object, shape: type[T]) -> T:
     """Read a row; a text in it that is empty counts as missing.
 
     Raises:
-        Malformed: It is not of that *shape*.
+        ValueError: It is not of that *shape*; the message says where.
     """
     if not isinstance(value, dict):
-        raise Malformed("it is malformed: no object")
+        raise ValueError("it is malformed: no object")
     try:
         return _CONVERTER.structure(value, shape)
     except cattrs.BaseValidationError as error:
         why = cattrs.transform_error(error, format_exception=lambda reason, _: str(reason))
-        raise Malformed(mask_all(f"it is malformed: {'; '.join(why)}")) from None
+        raise ValueError(mask_all(f"it is malformed: {'; '.join(why)}")) from None
 
 
 _DIGITS: Final = re.compile(r"\+?[0-9]{1,32}")
@@ -78,21 +66,12 @@ def _user_id(value: object, _: object) -> str | None:
 
 
 # Each field is read by its own function, for by itself cattrs makes text of anything.
+_READ: Final = {"input": _text, "wa_id": _wa_id, "user_id": _user_id, "parent_user_id": _user_id}
+_HOOKS: Final[dict[str, Any]] = {name: override(struct_hook=read) for name, read in _READ.items()}
 _CONVERTER: Final = cattrs.Converter()
-_WA_ID: Final = override(struct_hook=_wa_id)
-_USER_ID: Final = override(struct_hook=_user_id)
-_CONVERTER.register_structure_hook(
-    Row,
-    make_dict_structure_fn(
-        Row, _CONVERTER, input=override(struct_hook=_text), wa_id=_WA_ID, user_id=_USER_ID
-    ),
-)
-_CONVERTER.register_structure_hook(
-    ListRow,
-    make_dict_structure_fn(
-        ListRow, _CONVERTER, wa_id=_WA_ID, user_id=_USER_ID, parent_user_id=_USER_ID
-    ),
-)
+for _shape in (Row, BlockedUser):
+    _read_shape = make_dict_structure_fn(_shape, _CONVERTER, **_HOOKS)
+    _CONVERTER.register_structure_hook(_shape, _read_shape)
 
 
 def are_digits(values: Sequence[Any]) -> bool:

@@ -68,10 +68,7 @@ class _Progress:
 class Session:
     """Sends requests of one account; an async context manager.
 
-    Args:
-        account: Where to, and with which token.
-        session: A session to borrow; it stays open. None makes one, and closes it.
-        request_timeout: Seconds from the call of the token function to the end of the answer.
+    A *session* is borrowed, and stays open; without one it makes its own, and closes it.
     """
 
     def __init__(
@@ -105,9 +102,8 @@ class Session:
         if self._borrowed is not None:
             self._session = self._borrowed
         else:
-            # Not `trust_env`: with that, aiohttp looks into ~/.netrc and the proxy settings
-            # anew in a thread for each request, and refuses to send a bearer token to a host
-            # that ~/.netrc names.
+            # Not `trust_env`: with that, aiohttp looks into ~/.netrc and the proxy settings anew
+            # in a thread for each request.
             self._proxy = _proxy_for(self._url)
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
 
@@ -154,8 +150,11 @@ class Session:
         session = self._open_session()  # it may have been closed meanwhile
         progress.lacks = "answer"  # the worst, until the middleware knows better
         query, secrets = dict(request.query), [token]
-        if self._account.app_secret is not None:
-            secrets.append(query.setdefault("appsecret_proof", self._proof(token)))
+        if (key := self._account.app_secret) is not None:
+            # https://developers.facebook.com/docs/graph-api/guides/secure-requests
+            proof = hmac.new(key.encode(), token.encode(), hashlib.sha256).hexdigest()
+            query["appsecret_proof"] = proof
+            secrets.append(proof)
         url, headers = self._url.with_query(query), self._headers(request, token)
         try:
             with no_foreign_cancellation():
@@ -188,11 +187,6 @@ class Session:
         except (TypeError, ValueError) as error:  # its traceback holds the token
             raise _token_unavailable(error, str(error)) from error.with_traceback(None)
 
-    def _proof(self, token: str) -> str:
-        # https://developers.facebook.com/docs/graph-api/guides/secure-requests
-        key = (self._account.app_secret or "").encode()
-        return hmac.new(key, token.encode(), hashlib.sha256).hexdigest()
-
     def _headers(self, request: Request, token: str) -> dict[str, str]:
         headers = {
             "Accept": "application/json",
@@ -219,8 +213,6 @@ class Session:
         async with session.request(
             request.method,
             url,
-            data=request.body,
-            headers=_acceptable(session, headers),
             timeout=_NO_TIMERS,
             proxy=self._proxy,
             allow_redirects=False,
@@ -271,17 +263,6 @@ def _proxy_for(url: URL) -> str | None:
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
-def _acceptable(session: aiohttp.ClientSession, headers: dict[str, str]) -> dict[str, str]:
-    """Leave the token to `_only_once` where aiohttp would refuse it.
-
-    It raises ValueError for an `Authorization` header beside credentials that the session, or
-    ~/.netrc through it, has for the host.
-    """
-    if session.auth is None and not session.trust_env:
-        return headers
-    return {name: value for name, value in headers.items() if name != "Authorization"}
-
-
 class _Body(aiohttp.BytesPayload):
     """A request's body that notes when it is written, for only then was the request sent."""
 
@@ -299,7 +280,7 @@ class _Body(aiohttp.BytesPayload):
 def _only_once(
     headers: dict[str, str], body: bytes | None, progress: _Progress
 ) -> aiohttp.ClientMiddlewareType:
-    """Return a middleware that lets one request pass, with *headers* and no others."""
+    """Return a middleware that lets one request pass, with *headers* and *body* and no others."""
     passed = False
 
     async def middleware(

@@ -1,10 +1,8 @@
 """Builds the API's requests, bounds the size of their replies, and reads these; without I/O.
 
 A reply is judged by its body, not by its HTTP status: Meta answers a mixed success with status 400
-and the two lists of a per-user answer.  `matching` says who is done, `failures` what an error
-means; an answer without any of the promised parts is an `InvalidResponse`.
-
-An answer costs no more than what was asked for: `Request.largest_reply` bounds its bytes.
+and the two lists of a per-user answer.  An answer without any of the promised parts is an
+`InvalidResponse`.
 
 Guide: https://developers.facebook.com/docs/whatsapp/cloud-api/block-users
 """
@@ -17,19 +15,19 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from blockusers.protocol.failures import code_of, edge_error, error_of, invalid
+from blockusers.protocol.failures import edge_error, error_of, invalid
 from blockusers.protocol.matching import Matcher
 from blockusers.protocol.messages import Reply, Request
-from blockusers.protocol.rows import ListRow, Malformed, are_digits, structure
+from blockusers.protocol.rows import are_digits, structure
 from blockusers.values.blocklist import BlockedUser, Page
 from blockusers.values.columns import Verdicts
 from blockusers.values.outcome import Operation
 from blockusers.values.users import Identifiers
 
 _METHODS: Final = {Operation.BLOCK: "POST", Operation.UNBLOCK: "DELETE"}
-# A failed user makes about 300 bytes.
 _SOME_FAILED: Final = 139100
 """The code beside the lists of a mixed success; if they are empty, everybody is `UNKNOWN`."""
+# A failed user makes about 300 bytes.
 _REPLY_BYTES: Final = 64 * 1024
 _REPLY_BYTES_A_USER: Final = 4 * 1024
 
@@ -61,11 +59,11 @@ def read_update(reply: Reply, operation: Operation, asked: Identifiers) -> Verdi
     lists = lists if isinstance(lists, dict) else {}
     done = _rows(reply, lists, *_DONE_LISTS[operation])
     failed = _rows(reply, lists, "failed_users")
-    error = answer.get("error")
+    error = error_of(reply, answer["error"]) if answer.get("error") else None
     if done is None and failed is None:
-        raise error_of(reply, error) if error else edge_error(reply, "has no list of users")
-    if error and not done and not failed and code_of(error) != _SOME_FAILED:
-        raise error_of(reply, error)
+        raise error or edge_error(reply, "has no list of users")
+    if error and not done and not failed and error.code != _SOME_FAILED:
+        raise error
     return Matcher(asked).match(done or (), failed or ())
 
 
@@ -145,12 +143,12 @@ def _flat(data: list[Any]) -> Iterable[Any]:
 
 def _blocked_user(reply: Reply, entry: Any) -> BlockedUser:
     try:
-        row = structure(entry, ListRow)
-    except Malformed as why:
+        user = structure(entry, BlockedUser)
+    except ValueError as why:
         raise invalid(reply, f"lists something that is no user: {why}") from None
-    if not (row.wa_id or row.user_id):
+    if not (user.wa_id or user.user_id):
         raise invalid(reply, "lists something that is no user: it has no id")
-    return BlockedUser(row.wa_id, row.user_id, row.parent_user_id)
+    return user
 
 
 def _cursor(reply: Reply, value: Any) -> str | None:

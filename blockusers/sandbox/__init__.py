@@ -32,7 +32,16 @@ __all__ = [
     "glitches",
 ]
 
-_load = lazily(__name__, __all__, ("server", "glitches", "magic", "records", "rules"))
+_load = lazily(
+    __name__,
+    {
+        "glitches": "Glitch",
+        "magic": "MAGIC Magic",
+        "records": "RecordedRequest",
+        "rules": "SANDBOX_TOKEN Rules",
+        "server": "Credentials Sandbox",
+    },
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import attrs
 
 from blockusers.sandbox.cursors import Cursor, decode
-from blockusers.sandbox.magic import MAGIC, Magic, magic_of
+from blockusers.sandbox.magic import MAGIC, Magic
 from blockusers.sandbox.refusals import Refusal
 from blockusers.sandbox.rules import Rules
 
@@ -83,15 +83,18 @@ class Blocklist:
         self._note_change(changed=len(self._members) != before)
 
     def message_from(self, ids: Collection[str], wrote_at: float) -> bool:
-        """Note that the person who has *ids* wrote; return whether the business gets the message.
+        """Let the person who has *ids* write; return whether the business gets the message.
 
-        A person who once showed two ids is known by both from then on.
+        A person who once showed two ids is known by both from then on. What does not reach the
+        business opens no window.
         """
         known = frozenset(ids).union(*(self._same.get(each, ()) for each in ids))
+        self._same.update(dict.fromkeys(known, known))
+        if not known.isdisjoint(self._members):
+            return False
         for each in known:
-            self._same[each] = known
             self._wrote_at[each] = max(wrote_at, self._wrote_at.get(each, wrote_at))
-        return known.isdisjoint(self._members)
+        return True
 
     def page(self, limit: int, *, after: str | None = None, before: str | None = None) -> Page:
         """Return up to *limit* rows that follow *after*, or that end just before *before*."""
@@ -122,10 +125,10 @@ class Blocklist:
         known = {"": 131047, self._rules.own_number: 131021}
         faults = {key: known[key] for key in keys if key in known}
         if self._rules.magic:
-            # Few endings are magic, so this is a quick check before anything is called.
-            for key in [key for key in keys if key[-6:] in MAGIC]:
-                magic = magic_of(key)
-                if magic and (blocking or not magic.blocking_only) and self._fails(key, magic):
+            # A BSUID may end like a magic number by chance, so it never is one.
+            for key in [key for key in keys if key[-6:] in MAGIC and "." not in key]:
+                magic = MAGIC[key[-6:]]
+                if (blocking or not magic.blocking_only) and self._fails(key, magic):
                     faults[key] = magic.code
         return faults
 

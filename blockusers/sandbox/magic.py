@@ -34,8 +34,3 @@ MAGIC: Final[dict[str, Magic]] = {
     for code in _CODES
 }
 """Each ending, and what it does."""
-
-
-def magic_of(key: str) -> Magic | None:
-    """Return what is magic about *key*. A BSUID may end like this by chance, so it never is."""
-    return None if "." in key else MAGIC.get(key[-6:])

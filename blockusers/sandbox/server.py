@@ -143,7 +143,7 @@ class Sandbox:
         with self._lock:
             return self._blocklist(phone_number_id).members
 
-    # Changes without a request.
+    # What people do, and the webhooks that tell of it.
 
     def message_from(
         self,
@@ -162,7 +162,7 @@ class Sandbox:
         """Let *user* write to the business, so that they can be blocked for a while.
 
         If there is a `webhook_url`, a signed webhook is posted there, again and again until it is
-        answered with 200. This returns at once.
+        answered with 200. This returns at once. If *user* is blocked, nothing happens.
 
         Args:
             user: A phone number, or a BSUID: then the webhook shows no number.
@@ -178,8 +178,7 @@ class Sandbox:
             extra: More keys of the message, or others than usual, such as `{"group_id": "1"}`.
 
         Returns:
-            The id of the message; `None` if the business does not get it, for it has blocked
-            *user*.
+            The id of the message; `None` if *user* is blocked.
         """
         business = self._business(phone_number_id)
         sender = self._person(user, user_id)
@@ -247,6 +246,8 @@ class Sandbox:
             TimeoutError: some were not, after *timeout* seconds.
         """
         self._poster.wait_delivered(timeout)
+
+    # Changes without a request, and glitches.
 
     def block(self, *users: str, phone_number_id: str | None = None) -> None:
         """Block *users* without a request, whatever the rules say."""

@@ -34,16 +34,21 @@ def check_token(token: object) -> str:
         TypeError: It is no text.
         ValueError: It is empty, or has blanks, control or non-ASCII characters.
     """
-    if not isinstance(token, str):
-        raise TypeError(f"access_token: must be a str, not {type(token).__name__}")
-    if not token:
+    text = _check_text("access_token", token)
+    if not text:
         raise ValueError("access_token: must not be empty")
-    if _BLANK_OR_CONTROL.search(token):
+    if _BLANK_OR_CONTROL.search(text):
         raise ValueError(
             "access_token: has a blank, a line break or another character that no token has;"
             " was it copied whole, and without the word Bearer?"
         )
-    return token
+    return text
+
+
+def _check_text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: must be a str, not {type(value).__name__}")
+    return value
 
 
 def _check_token_field(_: Account, __: object, value: Any) -> None:
@@ -57,8 +62,7 @@ def _check_secret(_: Account, __: object, value: Any) -> None:
 
 
 def _check_id(account: Account, _: object, value: Any) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"phone_number_id: must be a str, not {type(value).__name__}")
+    _check_text("phone_number_id", value)
     if account.provider is Provider.META and not re.fullmatch("[0-9]+", value):
         raise ValueError(
             "phone_number_id: must be digits: the id that Meta's API Setup page shows under"
@@ -73,9 +77,7 @@ def _check_version(_: Account, __: object, value: Any) -> None:
         raise ValueError('api_version: must look like "v25.0"')
 
 
-def _check_url(account: Account, _: object, value: Any) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"base_url: must be a str, not {type(value).__name__}")
+def _check_url(account: Account, _: object, value: str) -> None:
     parts = _split(value)
     if parts.scheme not in {"https", "http"} or not parts.hostname:
         raise ValueError("base_url: must start with https:// and name a host")
@@ -104,9 +106,8 @@ def is_loopback(host: str | None) -> bool:
         return host == "localhost"
 
 
-def _strip_slash(url: str) -> str:
-    # The validator sees what is no text.
-    return url.rstrip("/") if isinstance(url, str) else url
+def _without_slash(url: Any) -> str:
+    return _check_text("base_url", url).rstrip("/")
 
 
 @attrs.frozen
@@ -131,7 +132,7 @@ class Account:
     base_url: str = attrs.field(
         default="https://graph.facebook.com",
         kw_only=True,
-        converter=_strip_slash,
+        converter=_without_slash,
         validator=_check_url,
     )
     """Where requests go, and nowhere else. `http` only to loopback, or with *allow_http*."""
@@ -188,11 +189,7 @@ class Account:
             allow_http: Permits a *base_url* of plain `http` to any host.
         """
         return cls(
-            name,
-            api_key,
-            base_url=base_url,
-            allow_http=allow_http,
-            provider=Provider.DIALOG360,
+            name, api_key, base_url=base_url, allow_http=allow_http, provider=Provider.DIALOG360
         )
 
     @property

@@ -6,9 +6,7 @@ import re
 from typing import Final
 from urllib.parse import parse_qs
 
-LIKE_ADDRESS: Final = re.compile(r"[@:]|wa\.me/|whatsapp\.com", re.IGNORECASE)
-"""Found in every text that `name_in_address` has to look at."""
-_SCHEME: Final = re.compile(r"(?:tel|whatsapp):(?!//)\s*", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"^(?:tel|whatsapp):(?!//)\s*", re.IGNORECASE)
 # What stands behind the colon is one of the person's devices.
 _JID: Final = re.compile(r"([0-9]+)(?::[0-9]{1,5})?@(?:s\.whatsapp\.net|c\.us)", re.IGNORECASE)
 _OTHER_JID: Final = re.compile(r"[^@]*@(g\.us|lid|broadcast|newsletter)", re.IGNORECASE)
@@ -28,11 +26,11 @@ _LINKED_NUMBER: Final = re.compile(r"\s*\+?([0-9]+)\s*")
 
 
 def name_in_address(text: str) -> str:
-    """Take the user out of a JID, a link or what stands behind a scheme.
+    """Take the user out of a JID, a link or what stands behind a scheme; return all else as it is.
 
     JIDs and links hold the country code by definition, so their numbers are given a `+`.
     """
-    text = text[found.end() :] if (found := _SCHEME.match(text)) else text
+    text = _SCHEME.sub("", text)
     if found := _JID.fullmatch(text):
         return f"+{found[1]}"
     if found := _OTHER_JID.fullmatch(text):

@@ -124,13 +124,8 @@ def in_columns(outcomes: Iterable[Outcome]) -> Outcomes:
     if isinstance(outcomes, Outcomes):
         return outcomes
     given = tuple(outcomes)
-    verdicts = Verdicts(
-        [each.status for each in given],
-        [each.wa_id for each in given],
-        {
-            index: (each.user_id, each.faults)
-            for index, each in enumerate(given)
-            if each.user_id or each.faults
-        },
-    )
-    return Outcomes([each.input for each in given], verdicts, built=dict(enumerate(given)))
+    columns = Outcomes(built=dict(enumerate(given)))
+    columns.enter([each.input for each in given])
+    for index, each in enumerate(given):
+        columns.verdicts[index] = Verdict(each.status, each.wa_id, each.user_id, each.faults)
+    return columns

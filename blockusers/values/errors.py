@@ -1,4 +1,4 @@
-"""The exceptions: one class for each way in which a caller would react.
+"""The exceptions, one class for each way to react, and the table of Meta's error codes.
 
     BlockUsersError
     ├── TransportError            no usable answer came
@@ -34,11 +34,10 @@ stands before one for `BlockUsersError` catches them.
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import attrs
 
-from blockusers.values.error_codes import Reaction, known
 from blockusers.values.masking import mask_all
 
 E = TypeVar("E", bound=BaseException)
@@ -106,13 +105,12 @@ class ApiError(BlockUsersError):
     """Whether the request was sent at all."""
 
     @property
-    def refused(self) -> bool:
+    def not_applied(self) -> bool:
         """Whether the request was definitely not applied."""
-        if not self.sent:
-            return True
         code = known(self.code)
         # How far a transient error came is unknown, whatever its code (`is_transient`).
-        return code is not None and code.refuses and not isinstance(self, ServiceError)
+        unclear = code is None or code.of_users or isinstance(self, ServiceError | BlocklistChanged)
+        return not (self.sent and unclear)
 
     def __str__(self) -> str:
         code = known(33 if self.subcode == 33 else self.code)
@@ -180,6 +178,81 @@ class JobTimedOut(BlockUsersError, TimeoutError):
     """The `timeout` of a job ran out."""
 
 
+class Code(NamedTuple):
+    """What is known about one of Meta's error codes."""
+
+    error: type[ApiError]
+    """What is raised when a whole request is answered with it."""
+    meaning: str
+    """What happened; of codes that belong to one user, what is said of that user."""
+    advice: str = ""
+    """How to fix it; empty where only Meta's own words say it."""
+    of_users: bool = False
+    """Whether it belongs to single users: a whole request that has it is one to look at."""
+
+
+# Meta lists the codes of this endpoint in its Block Users guide, the rest in "Error codes" of the
+# Cloud API and in "Handle errors" of the Graph API.
+_TOKEN: Final = Code(
+    AuthenticationError,
+    "the access token is invalid or expired",
+    "create one in Business settings, System users",
+)
+_PERMISSION: Final = Code(
+    PermissionDenied,
+    "the token may not do this",
+    "give it whatsapp_business_messaging and access to this business account",
+)
+_UNKNOWN_ID: Final = Code(
+    InvalidRequest,
+    "there is no such phone number id, or the token may not see it",
+    "check that it is the id of the phone number, not of the WhatsApp Business Account (WABA)",
+)
+_RESTRICTED: Final = Code(
+    AccountRestricted,
+    "the business account is restricted or locked",
+    "see Business support home for the reason",
+)
+_CALL_LIMIT: Final = Code(RateLimited, "too many calls", "wait, and send fewer per second")
+_TRANSIENT: Final = Code(ServiceError, "a transient error at Meta", "try again later")
+
+CODES: Final[dict[int, Code]] = {
+    139100: Code(
+        InvalidRequest, "some of the users failed", "read the fault of each", of_users=True
+    ),
+    139101: Code(BlocklistFull, "the blocklist is full (64,000)", "unblock somebody"),
+    139102: Code(BlocklistChanged, "the blocklist changed during the listing", "list again"),
+    139103: _TRANSIENT._replace(meaning="an internal error at Meta"),
+    130429: Code(
+        RateLimited,
+        "too many requests in a short time, or too many users in one",
+        "wait, send fewer per second, or use smaller chunks",
+    ),
+    131021: Code(
+        InvalidRequest, "is the business's own number", "take it off your list", of_users=True
+    ),
+    131047: Code(
+        InvalidRequest,
+        "has not written to you within 24 hours, or is not on WhatsApp",
+        "block them when they write again",
+        of_users=True,
+    ),
+    **dict.fromkeys((1, 2, 131000, 131016, 131057, 133004), _TRANSIENT),
+    **dict.fromkeys((4, 17, 613, 80007, 80008), _CALL_LIMIT),
+    **dict.fromkeys((0, 104, 190), _TOKEN),
+    **dict.fromkeys((3, 10, *range(200, 300), 131005), _PERMISSION),
+    **dict.fromkeys((33, 803), _UNKNOWN_ID),
+    **dict.fromkeys((368, 131031), _RESTRICTED),
+    100: Code(InvalidRequest, "a parameter of the request is wrong"),
+}
+"""Every code with a known meaning."""
+
+
+def known(code: int | None) -> Code | None:
+    """Return what is known about *code*, None if nothing is."""
+    return None if code is None else CODES.get(code)
+
+
 def fresh(error: E) -> E:
     """Return an equal error without a traceback, to be raised for one more caller.
 
@@ -190,20 +263,3 @@ def fresh(error: E) -> E:
     equal = type(error)(*error.args)
     equal.__cause__ = error.__cause__
     return equal
-
-
-ERROR_OF: Final[dict[Reaction, type[ApiError]]] = {
-    Reaction.FIX_TOKEN: AuthenticationError,
-    Reaction.GET_PERMISSION: PermissionDenied,
-    Reaction.FIX_REQUEST: InvalidRequest,
-    Reaction.ASK_META: AccountRestricted,
-    Reaction.SLOW_DOWN: RateLimited,
-    Reaction.STOP_BLOCKING: BlocklistFull,
-    Reaction.RESTART_LISTING: BlocklistChanged,
-    Reaction.RETRY: ServiceError,
-    # A whole request that "failed for some users" without saying for whom, or that is refused for
-    # a reason which belongs to one user, is one to look at.
-    Reaction.READ_LISTS: InvalidRequest,
-    Reaction.SKIP_USER: InvalidRequest,
-}
-"""The class of error that calls for each reaction."""

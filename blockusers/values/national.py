@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from blockusers.values.users import (
     Identifier,
@@ -24,9 +24,6 @@ from blockusers.values.users import (
 if TYPE_CHECKING:
     from phonenumbers import PhoneNumber
 
-_AT_ONCE: Final = 50
-_REMEMBERED: Final = 2048
-
 
 class NationalReader(Reader):
     """Reads the national spellings of one region, and all numbers with their country code.
@@ -39,7 +36,7 @@ class NationalReader(Reader):
         TypeError, ValueError: There is no such region.
     """
 
-    at_once = _AT_ONCE
+    at_once = 50
 
     def __init__(self, region: str) -> None:
         try:
@@ -58,7 +55,7 @@ class NationalReader(Reader):
         self._library = phonenumbers
         self._country = str(phonenumbers.country_code_for_region(self._region))
         # A single call is read once by itself, and again with those that share its request.
-        self._remembered = lru_cache(_REMEMBERED)(self._the_one)
+        self._remembered = lru_cache(2048)(self._the_one)
 
     def __reduce__(self) -> tuple[type[Self], tuple[str]]:
         return type(self), (self._region,)

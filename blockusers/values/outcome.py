@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import enum
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
 from blockusers.values.blocklist import BlockedUser
-from blockusers.values.error_codes import Reaction, known
-from blockusers.values.errors import BlockUsersError
+from blockusers.values.errors import BlockUsersError, RateLimited, ServiceError, known
 from blockusers.values.masking import mask, mask_all
 from blockusers.values.users import INTERNATIONAL, Identifier, Reader
 
@@ -34,9 +33,6 @@ class Status(enum.Enum):
     """Not applied by this job, so it is safe to submit again."""
 
 
-_TRANSIENT_REACTIONS: Final = (Reaction.RETRY, Reaction.SLOW_DOWN)
-
-
 @attrs.frozen
 class Fault:
     """Why one user failed. Numbers in its texts are masked when it is made."""
@@ -52,7 +48,7 @@ class Fault:
     def transient(self) -> bool:
         """Whether trying again later may help."""
         code = known(self.code)
-        return code is not None and code.reaction in _TRANSIENT_REACTIONS
+        return code is not None and code.error in {ServiceError, RateLimited}
 
     def __str__(self) -> str:
         if self.code is None:
@@ -152,21 +148,14 @@ def named_by(user: object) -> object:
 
 
 def identify(user: object, reader: Reader = INTERNATIONAL) -> Identifier:
-    """Read a user; whom the server has named is known by the whole number.
-
-    Raises:
-        ValueError: It names nobody, or may be two.
-    """
+    """Read a user; ValueError if it names nobody, or may be two."""
+    # Whom the server has named is known by the whole number.
     reader = INTERNATIONAL if isinstance(user, BlockedUser) else reader
     return reader.read(named_by(user))
 
 
 def names_of(user: object, reader: Reader = INTERNATIONAL) -> tuple[str, ...]:
-    """Return all keys under which the list may hold a user, the first the one that was read.
-
-    Raises:
-        ValueError: There is none.
-    """
+    """Return all keys under which the list may hold a user, the first the one that was read."""
     known: tuple[str | None, ...] = ()
     if isinstance(user, Outcome | BlockedUser):
         known = (user.wa_id, user.user_id, getattr(user, "parent_user_id", None))

@@ -1,8 +1,4 @@
-"""`Report`: what became of every user of a job, and the errors that carry one.
-
-A `Report` accounts for every distinct user that was passed, exactly once.  That some of them
-failed is normal, and no exception; `raise_for_failures()` makes it one.
-"""
+"""`Report`: what became of every user of a job, and the errors that carry one."""
 
 from __future__ import annotations
 
@@ -31,9 +27,10 @@ from blockusers.values.users import INTERNATIONAL, Reader
 
 @attrs.frozen(repr=False, slots=False)
 class Report(Sequence[Outcome]):
-    """What became of every user of a job: a sequence of outcomes in the order of the input.
+    """What became of every distinct user of a job, each once, in the order of the input.
 
-    It is true even if it is empty; ask `len(report)`, or `report.failed`.
+    That some of them failed is normal, and no exception; `raise_for_failures()` makes it one.
+    A report is true even if it is empty; ask `len(report)`, or `report.failed`.
     """
 
     operation: Operation
@@ -107,12 +104,7 @@ class Report(Sequence[Outcome]):
     def __getitem__(self, index: slice) -> tuple[Outcome, ...]: ...
 
     def __getitem__(self, index: int | slice) -> Outcome | tuple[Outcome, ...]:
-        """Return the outcome at *index*, or a tuple of those in a slice.
-
-        Raises:
-            IndexError: There are not so many.
-            TypeError: *index* is no index; a user is looked up by `get`.
-        """
+        """Return the outcome at *index*, or a tuple of those in a slice."""
         if isinstance(index, slice):
             return self._outcomes.at(range(len(self))[index])
         try:
@@ -147,7 +139,7 @@ class Report(Sequence[Outcome]):
     def summary(self) -> str:
         """Return the counts in a few words, such as `3 done, 1 failed`."""
         counts = self.counts
-        words = (f"{counts[status]:,} {status.value}" for status in Status if counts[status])
+        words = (f"{counts[status]} {status.value}" for status in Status if counts[status])
         return ", ".join(words) or "no users"
 
     def __repr__(self) -> str:

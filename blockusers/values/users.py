@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple, Self
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import attrs
 
-from blockusers.values.addresses import LIKE_ADDRESS, name_in_address
+from blockusers.values.addresses import name_in_address
 from blockusers.values.characters import BRACKETS, DASHES, DOTS_AND_SLASHES, UNSEEN
 from blockusers.values.masking import mask
 
@@ -39,28 +39,18 @@ class Identifier(NamedTuple):
 
 
 @attrs.frozen
-class Identifiers(Sequence[Identifier]):
-    """Many users, in columns; an index gives an `Identifier`, a slice gives `Identifiers`."""
+class Identifiers:
+    """Many users, in columns."""
 
     keys: Sequence[str] = attrs.field(repr=False)
     wires: Sequence[str] = attrs.field(repr=False)
 
-    @classmethod
-    def of(cls, users: Iterable[Identifier]) -> Self:
-        """Put users into columns."""
-        given = tuple(users)
-        return cls([user.key for user in given], [user.wire for user in given])
-
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, index: Any) -> Any:
-        keys: Any = self.keys[index]
-        wires: Any = self.wires[index]
-        return (Identifiers if isinstance(index, slice) else Identifier)(keys, wires)
-
 
 _PLAIN: Final = re.compile(r"\+?([1-9][0-9]{6,14})")
+_PLAIN_LINES: Final = re.compile(rf"^{_PLAIN.pattern}$", re.MULTILINE)
 _BSUID: Final = re.compile(r"[A-Z]{2}\.[A-Za-z0-9]{1,128}")
 _LIKE_BSUID: Final = re.compile(r"[A-Za-z]{2}\.[A-Za-z0-9.]+")
 _FLOAT: Final = re.compile(r"[0-9.]+e\+?[0-9]+|[0-9]*\.0+|[0-9]{7,}\.[0-9]{1,2}|[0-9]{9,}\.[0-9]+")
@@ -76,32 +66,52 @@ _SEPARATORS: Final = dict.fromkeys(map(ord, "-()[]./"))
 _LONGEST_INPUT: Final = 4096
 
 
-def read(user: object) -> Identifier:
-    """Read a phone number, a WhatsApp id or a BSUID.
+class Reader:
+    """Reads users whose numbers have their country code."""
 
-    Blanks, dots, dashes, brackets, slashes and invisible marks are dropped; a leading `+` is kept;
-    decimal digits of any script become ASCII; 7 to 15 digits must remain.  Of a WhatsApp JID
-    (`16505551234@s.whatsapp.net`), a `wa.me` link, `tel:` and `whatsapp:` the number is taken.
+    at_once: int = 1000
+    """Users read before other tasks get a turn."""
 
-    Args:
-        user: A `str`, or an `int` that holds a number with its country code.
+    def read(self, user: object) -> Identifier:
+        """Read a phone number, a WhatsApp id or a BSUID.
 
-    Raises:
-        ValueError: The input is no user, or would reach a stranger; the message says how to fix
-            it, and never repeats the input.
-    """
-    if isinstance(user, str) and (plain := _PLAIN.fullmatch(user)):
-        return Identifier(plain[1], user)
-    found = normalize(user)
-    return found if isinstance(found, Identifier) else _read_number(found)
+        Blanks, dots, dashes, brackets, slashes and invisible marks are dropped; a leading `+` is
+        kept; decimal digits of any script become ASCII; 7 to 15 digits must remain.  Of a WhatsApp
+        JID (`16505551234@s.whatsapp.net`), a `wa.me` link, `tel:` and `whatsapp:` the number is
+        taken.
+
+        Args:
+            user: A `str`, or an `int` that holds a number with its country code.
+
+        Raises:
+            ValueError: The input is no user, or would reach a stranger; the message says how to
+                fix it, and never repeats the input.
+        """
+        if isinstance(user, str) and (plain := _PLAIN.fullmatch(user)):
+            return Identifier(plain[1], user)
+        found = normalize(user)
+        return found if isinstance(found, Identifier) else _read_number(found)
+
+    def read_plain(self, users: Sequence[object]) -> list[str] | None:
+        """Read a list of nothing but digits with or without a `+`, much faster than one by one.
+
+        Returns:
+            The key of each; what is sent is what was passed. None if any needs a closer look.
+        """
+        try:
+            lines = "\n".join(users)  # type: ignore[arg-type]
+        except TypeError:
+            return None
+        keys: list[str] = _PLAIN_LINES.findall(lines)
+        return keys if len(keys) == len(users) == lines.count("\n") + 1 else None
+
+
+INTERNATIONAL: Final = Reader()
+read: Final = INTERNATIONAL.read
 
 
 def normalize(user: object) -> Identifier | str:
-    """Read a BSUID; of a number return digits, separators and `+`, all of them ASCII.
-
-    Raises:
-        ValueError: The input is no user, or a number that is damaged.
-    """
+    """Read a BSUID; of a number that is not damaged return digits, separators and `+` in ASCII."""
     if isinstance(user, int) and not isinstance(user, bool):
         user = _from_int(user)
     if isinstance(user, float):
@@ -112,49 +122,12 @@ def normalize(user: object) -> Identifier | str:
         raise ValueError(f"a user is a str or an int, not {type(user).__name__}")
     if len(user) > _LONGEST_INPUT:
         raise ValueError(f"has {len(user):,} characters, which is too long for a phone number")
-    text = user.strip().translate(UNSEEN).strip()
-    if LIKE_ADDRESS.search(text):
-        text = name_in_address(text)
+    text = name_in_address(user.strip().translate(UNSEEN).strip())
     if _LIKE_BSUID.fullmatch(text):
         return _read_bsuid(text)
     text = _plain_characters(text)
     _reject_damage(text)
     return text
-
-
-_PLAIN_LINES: Final = re.compile(r"^\+?([1-9][0-9]{6,14})$", re.MULTILINE)
-
-
-def read_plain(users: Sequence[object]) -> list[str] | None:
-    """Read a list that holds nothing but digits with or without a `+`, much faster than `read`.
-
-    Returns:
-        The key of each; what is sent is what was passed. None if any needs a closer look.
-    """
-    try:
-        lines = "\n".join(users)  # type: ignore[arg-type]
-    except TypeError:
-        return None
-    keys: list[str] = _PLAIN_LINES.findall(lines)
-    return keys if len(keys) == len(users) == lines.count("\n") + 1 else None
-
-
-class Reader:
-    """Reads users whose numbers have their country code."""
-
-    at_once: int = 1000
-    """Users read before other tasks get a turn."""
-
-    def read(self, user: object) -> Identifier:
-        """Read one user; see the function `read`."""
-        return read(user)
-
-    def read_plain(self, users: Sequence[object]) -> list[str] | None:
-        """Read many at once, if they are plain; see the function `read_plain`."""
-        return read_plain(users)
-
-
-INTERNATIONAL: Final = Reader()
 
 
 def _from_int(number: int) -> str:
@@ -191,11 +164,7 @@ def _read_number(text: str) -> Identifier:
 
 
 def digits_of(text: str) -> str:
-    """Return the digits of a normalized number.
-
-    Raises:
-        ValueError: There is something else in it.
-    """
+    """Return the digits of a normalized number; ValueError if there is anything else in it."""
     digits = text.removeprefix("+").translate(_SEPARATORS)
     for char in digits:
         if not "0" <= char <= "9":
@@ -263,13 +232,12 @@ def _describe(char: str) -> str:
     return f"{name} (U+{ord(char):04X})" if not char.isprintable() else f"{char!r}"
 
 
-# Country code, then the digit that stands before mobile numbers, then how many more there are.
+# The digit that is dialled before mobile numbers, and what stands around it.
 _MOBILE_DIGIT: Final = (
-    re.compile(r"(55[1-9][0-9])(9?)([0-9]{8})"),  # Brazil: behind the area code
-    re.compile(r"(52)(1?)([0-9]{10})"),  # Mexico
-    re.compile(r"(54)(9?)([0-9]{10})"),  # Argentina
+    ("9", re.compile(r"(55[1-9][0-9])9?([0-9]{8})")),  # Brazil: behind the area code
+    ("1", re.compile(r"(52)1?([0-9]{10})")),  # Mexico
+    ("9", re.compile(r"(54)9?([0-9]{10})")),  # Argentina
 )
-_THE_DIGIT: Final = ("9", "1", "9")
 
 
 def same_person(key: str) -> frozenset[str]:
@@ -279,8 +247,8 @@ def same_person(key: str) -> frozenset[str]:
     dialled before them, whichever way they were sent:
     https://developers.facebook.com/docs/whatsapp/cloud-api/reference/phone-numbers
     """
-    for pattern, digit in zip(_MOBILE_DIGIT, _THE_DIGIT, strict=True):
+    for digit, pattern in _MOBILE_DIGIT:
         if match := pattern.fullmatch(key):
-            before, _, after = match.groups()
+            before, after = match.groups()
             return frozenset({f"{before}{after}", f"{before}{digit}{after}"})
     return frozenset({key})

@@ -135,10 +135,17 @@ def open_terminal(columns: int = 80) -> tuple[int, int]:
 def at_terminal(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Run a command in this process, with stdin and stderr at a terminal, or stderr in a *log*.
 
-    Nothing presses Ctrl-C for a process that is not alone there: that is a signal here.
+    With *whole* stdout is at the terminal, too; what that shows is in `stderr`.  Nothing presses
+    Ctrl-C for a process that is not alone there: that is a signal here.
     """
 
-    def run(*args: object, keys: list[Any] = [], log: Path | None = None, **env: str) -> Ran:  # noqa: B006
+    def run(
+        *args: object,
+        keys: list[Any] = [],  # noqa: B006
+        log: Path | None = None,
+        whole: bool = False,
+        **env: str,
+    ) -> Ran:
         for name in ("BLOCKUSERS_DEBUG", "FORCE_COLOR", "NO_COLOR"):
             monkeypatch.delenv(name, raising=False)
         for name, value in {**environment, "COLUMNS": "80", "TERM": "xterm", **env}.items():
@@ -150,11 +157,12 @@ def at_terminal(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
         stdout = io.StringIO()
         with (
             os.fdopen(its) as stdin,
+            os.fdopen(os.dup(its), "w") as terminal,
             log.open("w") if log else os.fdopen(os.dup(its), "w") as stderr,
             monkeypatch.context() as patch,
         ):
             patch.setattr(sys, "stdin", stdin)
-            patch.setattr(sys, "stdout", stdout)
+            patch.setattr(sys, "stdout", terminal if whole else stdout)
             patch.setattr(sys, "stderr", stderr)
             with pytest.raises(SystemExit) as caught:
                 app([str(arg) for arg in args], prog_name="blockusers")

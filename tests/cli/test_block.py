@@ -132,11 +132,15 @@ def test_knows_a_code_only_by_the_servers_words(command: Any, sandbox: Sandbox) 
     assert "No such luck" in command("block", ANN).stderr
 
 
-def test_nothing_to_do_is_success(command: Any, sandbox: Sandbox) -> None:
-    """An empty list is a list."""
-    ran = command("block", "-f", "-")
+def test_nothing_to_do_is_success(command: Any, sandbox: Sandbox, tmp_path: Path) -> None:
+    """An empty list is a list; it says which one was empty."""
+    path = tmp_path / "a.csv"
+    path.write_text("# nobody yet\n")
+    ran = command("block", "-f", "-", "-f", path)
 
     assert ran.code == 0
+    assert "stdin: no users in it" in ran.stderr
+    assert f"{path}: no users in it" in ran.stderr
     assert "nothing to do" in ran.stderr
     assert sandbox.requests == ()
 

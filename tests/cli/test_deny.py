@@ -351,11 +351,11 @@ def test_an_interrupted_import_says_what_it_did(
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Meter, "advance", interrupt)
-    numbers = "\n".join(f"+1650{number:07}" for number in range(30_000))
+    numbers = "\n".join(f"+1650{number:07}" for number in range(40_000))
     ran = deny("import", "-", stdin=numbers)
 
     assert ran.code == 130
-    assert f"{path}: 10,000 entries added, after" in ran.stderr
+    assert f"{path}: 32,000 entries added, after" in ran.stderr
     assert "ended early: interrupted\nTo go on, import again" in ran.stderr
 
 

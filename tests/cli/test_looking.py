@@ -22,6 +22,17 @@ def test_lists_one_user_per_line(command: Any, sandbox: Sandbox) -> None:
     assert ran.stderr == "2 users blocked\n"
 
 
+def test_says_how_far_it_is(at_terminal: Any, command: Any, sandbox: Sandbox) -> None:
+    """On a terminal, unless the list itself goes there; nowhere else."""
+    sandbox.block(ANN)
+    for args in (("list",), ("check", "--listed", ANN)):
+        ran = at_terminal(*args)
+        assert "reading the blocklist: " in ran.stderr
+        assert ANN[1:] in ran.stdout
+        assert "reading" not in ran.stdout + command(*args).stderr
+    assert "reading" not in at_terminal("list", whole=True).stderr
+
+
 def test_lists_json_lines(command: Any, sandbox: Sandbox) -> None:
     """All that is known about each user."""
     sandbox.block(ANN, BEN)

@@ -93,12 +93,14 @@ def test_nobody_sees_the_question(
     ("keys", "code", "end"),
     [
         (b"y\n", 0, "1 added, 1 removed, 19 already right"),
+        (b"Yes\n", 0, "1 added, 1 removed, 19 already right"),
         (b"n\n", 1, "nothing was done"),
+        (b"no\n", 1, "nothing was done"),
         (b"\n", 1, "nothing was done"),
         (b"\x04", 1, "nothing was done"),
         (press_ctrl_c, 130, "interrupted; nothing was done"),
     ],
-    ids=["y", "n", "enter", "ctrl-d", "ctrl-c"],
+    ids=["y", "yes", "n", "no", "enter", "ctrl-d", "ctrl-c"],
 )
 def test_asks(
     at_terminal: Any, sandbox: Sandbox, file: Path, *, keys: Any, code: int, end: str
@@ -114,8 +116,8 @@ def test_asks(
 
 @pytest.mark.parametrize(
     ("keys", "code", "blocked"),
-    [(b"\x03", 130, 20), (b"\x04", 1, 20), (b"n\r", 1, 20), (b"y\r", 0, 20)],
-    ids=["ctrl-c", "ctrl-d", "n", "y"],
+    [(b"\x03", 130, 20), (b"y\r", 0, 20)],
+    ids=["ctrl-c", "y"],
 )
 def test_asks_in_a_process_of_its_own(
     real_terminal: Any, sandbox: Sandbox, file: Path, *, keys: bytes, code: int, blocked: int
@@ -165,6 +167,29 @@ def test_the_question_is_the_permission(at_terminal: Any, sandbox: Sandbox, file
     assert ran.code == 0
     assert "19 of 20 blocked users will be unblocked" in ran.stderr
     assert len(sandbox.blocklist()) == 1
+
+
+def test_shows_the_first_of_many_on_a_terminal(
+    at_terminal: Any, command: Any, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A long plan does not flood it; a pipe gets all."""
+    path = tmp_path / "wanted.txt"
+    path.write_text("\n".join(numbers(40)))
+    shown = at_terminal("sync", path, "--dry-run", whole=True).stderr
+    piped = command("sync", path, "--dry-run").lines
+
+    assert all(line in shown for line in piped[:10])
+    assert not any(line in shown for line in piped[10:])
+    assert "… and 30 more to add; --json shows all" in shown
+    assert "40 to add, 0 to remove" in shown
+    assert len(piped) == 40
+
+
+def test_says_how_far_the_list_is_read(at_terminal: Any, file: Path) -> None:
+    """A long list takes a while; so on a terminal the pages are counted."""
+    ran = at_terminal("sync", file, "--dry-run")
+
+    assert "reading the blocklist: 2 pages so far" in ran.stderr
 
 
 # How many may be removed.

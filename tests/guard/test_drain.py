@@ -21,7 +21,7 @@ from blockusers import (
 from blockusers.guard.answers import NO_ROOM, Answer
 from blockusers.guard.drain import Drain, OnFull, State
 from blockusers.guard.entries import Entry
-from blockusers.guard.intents import Counts, Rank, Record
+from blockusers.guard.intents import Counts, Intent, Rank, Record
 from blockusers.guard.stores.protocol import Filter, Store, StoreUnavailable
 from blockusers.guard.stores.sqlite import SqliteStore
 from blockusers.observe.events import IntentsAnswered, NumberPaused
@@ -44,8 +44,8 @@ async def draining(
 ) -> AsyncIterator[Drain]:
     """Drain the number of the tests inside the block; people are denied who have an entry."""
 
-    async def denied_by(record: Record) -> str | None:
-        found = await store.find(record.ids)
+    async def denied_by(known: Record | Intent) -> str | None:
+        found = await store.find(known.ids)
         return found[0].entry.user if found else None
 
     observers = Observers(PHONE_NUMBER_ID, "", [[].append if events is None else events.append])
@@ -73,7 +73,7 @@ async def test_a_denied_sender_is_blocked(store: SqliteStore, clock: Clock) -> N
     await deny(store, ANNA, BEN)
     async with draining(store, server, events=events) as drain:
         await store.want([block(ANNA, clock()), block(BEN, clock())], {})
-        await until(lambda: settled(store))
+        await until(lambda: [each for each in events if isinstance(each, IntentsAnswered)])
 
         assert drain.state is State.DRAINING
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import attrs
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -378,10 +377,10 @@ async def test_it_goes_on_with_what_was_left_open(
     """A guard that is opened carries out what an earlier one had only written down."""
     await deny_list.add([ANNA])
     sandbox.message_from(ANNA)
-    async with deny_list.store.queue(FIRST):  # somebody else drains
-        async with guard_of(sandbox, deny_list) as guard:
-            await guard.see(Sighting(FIRST, (ANNA,), clock()))
-            assert (await guard.status()).numbers[FIRST].state == "waiting"
+    somebody_else = deny_list.store.queue(FIRST)
+    async with somebody_else, guard_of(sandbox, deny_list) as guard:
+        await guard.see(Sighting(FIRST, (ANNA,), clock()))
+        assert (await guard.status()).numbers[FIRST].state == "waiting"
     async with guard_of(sandbox, deny_list) as guard:
         await until(lambda: settled(guard))
 

@@ -32,6 +32,7 @@ from blockusers import (
 )
 from blockusers.jobs.batch import Batcher
 from blockusers.jobs.notifier import OnSettled
+from blockusers.jobs.sender import Sender
 from blockusers.jobs.source import Users
 from blockusers.pace.paces import FixedPace
 from blockusers.pace.protocol import Pace, Priority, Slot
@@ -61,10 +62,10 @@ async def block(
     gate: Pace | None = None,
     **retry: float | None,
 ) -> Report:
-    batcher = Batcher(
+    sender = Sender(
         server.transact, retry=quick(**retry), pace=gate or pace(in_flight), chunk_size=chunk_size
     )
-    return await batcher.run(operation, users, on_settled)
+    return await Batcher(sender).run(operation, users, on_settled)
 
 
 async def block_early_end(server: Server, users: Users, **settings: object) -> Incomplete:
@@ -111,7 +112,7 @@ async def test_chunks(count: int, sizes: list[int]) -> None:
 def test_chunk_size(size: object, error: type[Exception]) -> None:
     """A chunk_size that Meta does not take is refused by name."""
     with pytest.raises(error, match="^chunk_size: "):
-        Batcher(Server().transact, retry=quick(), pace=pace(), chunk_size=size)
+        Sender(Server().transact, retry=quick(), pace=pace(), chunk_size=size)
 
 
 async def test_repeats() -> None:
@@ -383,14 +384,9 @@ async def test_drain_wakes_those_who_wait() -> None:
         return EXPIRED
 
     server = Server(lambda n, _: INTERNAL if n == 1 else fail_second())
-    batcher = Batcher(
-        server.transact,
-        retry=attrs.evolve(
-            quick(wait_initial=3600, wait_max=3600, timeout=None), sleep=asyncio.sleep
-        ),
-        pace=pace(2),
-        chunk_size=10,
-    )
+    policy = quick(wait_initial=3600, wait_max=3600, timeout=None)
+    policy = attrs.evolve(policy, sleep=asyncio.sleep)
+    batcher = Batcher(Sender(server.transact, retry=policy, pace=pace(2), chunk_size=10))
     with pytest.raises(Incomplete) as caught:
         await asyncio.wait_for(batcher.run(Operation.BLOCK, numbers(20)), 5)
 
@@ -891,7 +887,7 @@ async def test_a_pause_that_fails() -> None:
         raise OSError
 
     server = Server(lambda *_: {number(0)[1:]: failed(139103)})
-    batcher = Batcher(server.transact, retry=attrs.evolve(quick(), sleep=fail), pace=pace())
+    batcher = Batcher(Sender(server.transact, retry=attrs.evolve(quick(), sleep=fail), pace=pace()))
     with pytest.raises(Incomplete) as caught:
         await batcher.run(Operation.BLOCK, numbers(2))
 
@@ -906,7 +902,7 @@ async def test_reading_on_takes_no_longer_than_that(
     """Of a job that is aborted a list is read to its end, what may be endless for a while."""
     monkeypatch.setattr("blockusers.jobs.batch.GRACE", 0.0)
     server = Server(lambda *_: asyncio.sleep(3600))
-    batcher = Batcher(server.transact, retry=quick(), pace=pace(), chunk_size=10)
+    batcher = Batcher(Sender(server.transact, retry=quick(), pace=pace(), chunk_size=10))
     users: Users = numbers(5000) if sized else (number(n) for n in itertools.count())
     with pytest.raises(Incomplete) as caught:
         await batcher.run(Operation.BLOCK, users, time_limit=0.01)

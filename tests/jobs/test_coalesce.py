@@ -24,6 +24,7 @@ from blockusers import (
 )
 from blockusers.jobs.batch import Batcher
 from blockusers.jobs.coalesce import Coalescer
+from blockusers.jobs.sender import Sender
 from blockusers.jobs.user_order import UserOrder
 from blockusers.observe.events import Event
 from blockusers.observe.observers import Observers
@@ -39,13 +40,8 @@ ANN = "16505551234"
 def coalescer(
     server: Server, *, gate: Pace | None = None, max_queued: int = 100_000, **retry: Any
 ) -> Coalescer:
-    return Coalescer(
-        server.transact,
-        retry=quick(**retry),
-        pace=gate or pace(16),
-        order=UserOrder(),
-        max_queued=max_queued,
-    )
+    sender = Sender(server.transact, retry=quick(**retry), pace=gate or pace(16))
+    return Coalescer(sender, max_queued)
 
 
 @asynccontextmanager
@@ -152,14 +148,8 @@ async def test_smaller_slots() -> None:
 async def test_no_larger_than_asked_for() -> None:
     """A request of single calls is never larger than `chunk_size`."""
     server = Server()
-    single = Coalescer(
-        server.transact,
-        retry=quick(),
-        pace=pace(16),
-        order=UserOrder(),
-        max_queued=99,
-        chunk_size=10,
-    )
+    sender = Sender(server.transact, retry=quick(), pace=pace(16), chunk_size=10)
+    single = Coalescer(sender, max_queued=99)
     outcomes = await asyncio.gather(*(single.call(BLOCK, name) for name in numbers(45)))
 
     assert all(outcome.ok for outcome in outcomes)
@@ -205,9 +195,9 @@ async def test_opposite_call_waits_for_one_in_flight() -> None:
 
 async def test_job_and_call_keep_their_order() -> None:
     """A call waits for a job that has drawn its user; a job for a call that came before."""
-    server, gate, order = Server(), pace(1), UserOrder()
-    single = Coalescer(server.transact, retry=quick(), pace=gate, order=order, max_queued=9)
-    jobs = Batcher(server.transact, retry=quick(), pace=gate, order=order)
+    server, gate = Server(), pace(1)
+    sender = Sender(server.transact, retry=quick(), pace=gate)
+    single, jobs = Coalescer(sender, max_queued=9), Batcher(sender)
     async with busy(gate):
         tasks = []
         for call in (
@@ -224,9 +214,9 @@ async def test_job_and_call_keep_their_order() -> None:
 
 async def test_same_call_behind_a_job() -> None:
     """A call is not answered with an earlier one, if a job drew the user between them."""
-    server, gate, order = Server(), pace(1), UserOrder()
-    single = Coalescer(server.transact, retry=quick(), pace=gate, order=order, max_queued=9)
-    jobs = Batcher(server.transact, retry=quick(), pace=gate, order=order)
+    server, gate = Server(), pace(1)
+    sender = Sender(server.transact, retry=quick(), pace=gate)
+    single, jobs = Coalescer(sender, max_queued=9), Batcher(sender)
     async with busy(gate):
         tasks = await soon(single.call(UNBLOCK, ANN))
         tasks += await soon(jobs.run(BLOCK, [ANN, number(1)]))
@@ -238,8 +228,8 @@ async def test_same_call_behind_a_job() -> None:
 
 async def test_two_jobs_on_the_same_users() -> None:
     """Of two jobs at the same time, the one that draws a user later has the last word."""
-    server, gate, order = Server(), pace(1), UserOrder()
-    jobs = Batcher(server.transact, retry=quick(), pace=gate, order=order, chunk_size=10)
+    server, gate = Server(), pace(1)
+    jobs = Batcher(Sender(server.transact, retry=quick(), pace=gate, chunk_size=10))
     async with busy(gate):
         tasks = await soon(jobs.run(BLOCK, numbers(10)))
         tasks += await soon(jobs.run(UNBLOCK, [*reversed(numbers(10)), number(77)]))
@@ -252,10 +242,9 @@ async def test_two_jobs_on_the_same_users() -> None:
 @pytest.mark.parametrize("behind", [False, True], ids=["first", "behind another"])
 async def test_cancelled_job_gives_its_users_up(behind: bool) -> None:
     """A job that is cancelled, in line or first in it, holds nobody up."""
-    server, gate, order = Server(), pace(1), UserOrder()
-    settings: dict[str, Any] = {"retry": quick(), "pace": gate, "order": order}
-    single = Coalescer(server.transact, max_queued=9, **settings)
-    jobs = Batcher(server.transact, **settings)
+    server, gate = Server(), pace(1)
+    sender = Sender(server.transact, retry=quick(), pace=gate)
+    single, jobs = Coalescer(sender, max_queued=9), Batcher(sender)
     async with busy(gate):
         before = await soon(single.call(BLOCK, ANN)) if behind else []
         (job,) = await soon(jobs.run(BLOCK, [ANN, number(1)]))
@@ -328,14 +317,9 @@ async def test_an_observer_that_raises_anything(kind: type[BaseException]) -> No
             raise kind
 
     events: list[Event] = []
-    single = Coalescer(
-        Server().transact,
-        retry=quick(),
-        pace=pace(),
-        order=UserOrder(),
-        max_queued=9,
-        observers=Observers(observers=[observe]),
-    )
+    observers = Observers(observers=[observe])
+    sender = Sender(Server().transact, retry=quick(), pace=pace(), observers=observers)
+    single = Coalescer(sender, max_queued=9)
     async with asyncio.timeout(10):
         assert (await single.call(BLOCK, ANN)).ok
         assert (await single.call(UNBLOCK, ANN)).ok
@@ -534,8 +518,8 @@ async def test_users_are_kept_until_their_request_has_ended() -> None:
 
     server, clock = Server(lambda count, _: ends_late() if count == 1 else None), Clock()
     order = UserOrder(30.0, clock=clock, call_later=clock.call_later)
-    single = Coalescer(server.transact, retry=quick(), pace=pace(4), order=order, max_queued=9)
-    jobs = Batcher(server.transact, retry=quick(), pace=pace(4), order=order)
+    sender = Sender(server.transact, retry=quick(), pace=pace(4), order=order)
+    single, jobs = Coalescer(sender, max_queued=9), Batcher(sender)
     (call,) = await soon(single.call(BLOCK, ANN))
     (same,) = await soon(jobs.run(BLOCK, [ANN]))
     (opposite,) = await soon(jobs.run(UNBLOCK, [ANN]))

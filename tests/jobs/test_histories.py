@@ -24,6 +24,7 @@ from blockusers import (
 )
 from blockusers.jobs.batch import Batcher
 from blockusers.jobs.coalesce import Coalescer
+from blockusers.jobs.sender import Sender
 from blockusers.jobs.user_order import UserOrder
 from blockusers.values.columns import Verdict, Verdicts
 from blockusers.values.users import Identifiers
@@ -213,13 +214,14 @@ def final_state(history: list[list[Any]]) -> bool | None:
 async def play(actions: list[Action | Close], script: list[tuple[str, int]]) -> World:
     clock = Clock()
     world = World(clock, list(script))
-    settings: dict[str, Any] = {
-        "pace": pace(2, clock),
-        "order": UserOrder(REQUEST_TIMEOUT, clock=clock, call_later=clock.call_later),
-        "retry": quick(clock, attempts=3),
-    }
-    single = Coalescer(world.transact, max_queued=99, **settings)
-    player = Player(world, single, Batcher(world.transact, chunk_size=2, **settings))
+    sender = Sender(
+        world.transact,
+        pace=pace(2, clock),
+        order=UserOrder(REQUEST_TIMEOUT, clock=clock, call_later=clock.call_later),
+        retry=quick(clock, attempts=3),
+    )
+    single = Coalescer(sender, max_queued=99)
+    player = Player(world, single, Batcher(attrs.evolve(sender, chunk_size=2)))
     flowing = asyncio.create_task(clock.flow())
     tasks = []
     for action in actions:

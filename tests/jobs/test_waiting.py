@@ -13,6 +13,7 @@ import pytest
 from blockusers import Fault, FixedPace, Operation, Outcome, RequestTimeout, Status
 from blockusers.jobs.batch import Batcher
 from blockusers.jobs.coalesce import Coalescer
+from blockusers.jobs.sender import Sender
 from blockusers.jobs.user_order import UserOrder
 from blockusers.observe.events import Event, RequestSent
 from blockusers.sandbox import Rules, Sandbox
@@ -60,8 +61,8 @@ class Setting:
         self.server, self.clock = server, Clock()
         order = UserOrder(REQUEST_TIMEOUT, clock=self.clock, call_later=self.clock.call_later)
         settings = {"pace": pace(2), "retry": quick(), "order": order} | settings
-        self.jobs = Batcher(server.transact, **settings)
-        self.single = Coalescer(server.transact, max_queued=10_000, **settings)
+        sender = Sender(server.transact, **settings)
+        self.jobs, self.single = Batcher(sender), Coalescer(sender, max_queued=10_000)
 
     @asynccontextmanager
     async def stalled(self, users: list[str]) -> AsyncIterator[Stalling]:
@@ -225,7 +226,8 @@ async def test_a_source_that_goes_on_behind_a_cancelled_job(
 ) -> None:
     """A job that is cancelled draws nobody any more, though its `on_settled` takes its time."""
     monkeypatch.setattr("blockusers.jobs.batch.GRACE", 0.01)
-    setting, told, cancelled = Setting(Server()), asyncio.Event(), asyncio.Event()
+    setting = Setting(Server(), chunk_size=2)
+    told, cancelled = asyncio.Event(), asyncio.Event()
 
     async def source() -> AsyncIterator[str]:
         yield number(1)
@@ -242,7 +244,6 @@ async def test_a_source_that_goes_on_behind_a_cancelled_job(
         told.set()
         await asyncio.sleep(3600)
 
-    setting.jobs = attrs.evolve(setting.jobs, chunk_size=2)
     job = asyncio.create_task(setting.jobs.run(BLOCK, source(), tell))
     await told.wait()
     job.cancel()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from itertools import chain, repeat
+from itertools import chain, islice
 from itertools import count as naturals
 
 import attrs
@@ -220,16 +220,21 @@ async def test_nobody_new_counts_within_one_walk() -> None:
     assert await names(shelf.paginator.blocked()) == [*everybody, "x"]
 
 
-@pytest.mark.parametrize("read", ["pages", "blocked", "snapshot"])
-async def test_an_endless_list(read: str) -> None:
-    """A walk of more than twice the users that a blocklist holds is an error."""
+@pytest.fixture(scope="module")
+def too_many() -> list[Listing]:
+    """Return more pages than any blocklist has."""
     numbered = map(str, naturals())
-    pages = (tuple(next(numbered) for _ in range(1000)) for _ in repeat(None))
+    return list(endless(tuple(islice(numbered, 1000)) for _ in range(150)))
+
+
+@pytest.mark.parametrize("read", ["pages", "blocked", "snapshot"])
+async def test_an_endless_list(read: str, too_many: list[Listing]) -> None:
+    """A walk of more than twice the users that a blocklist holds is an error."""
     fetched = 0
 
     def counted() -> Iterable[Listing]:
         nonlocal fetched
-        for page in endless(pages):
+        for page in too_many:
             fetched += 1
             yield page
 

@@ -12,7 +12,6 @@ import pytest
 
 from blockusers import (
     Account,
-    AdaptivePace,
     Client,
     Event,
     Incomplete,
@@ -30,7 +29,9 @@ from blockusers import (
 )
 from blockusers.observe.observers import Observers
 from blockusers.sandbox import Rules, Sandbox, glitches
-from tests.support import number, numbers, quick
+from tests.support import Clock, adaptive, number, numbers, quick
+
+LIMITED = Rules(window=None, rate=50, burst=3)
 
 
 @pytest.fixture
@@ -138,10 +139,10 @@ async def test_retries(sandbox: Sandbox, events: list[Event], call: str) -> None
     assert second.error is None
 
 
-async def test_the_pace(events: list[Event]) -> None:
+async def test_the_pace(events: list[Event], clock: Clock) -> None:
     """A client tells what its pace is at first, and each change of it."""
-    with Sandbox(Rules(window=None, rate=50, burst=3)) as sandbox:
-        async with client_of(sandbox, events, chunk_size=1) as client:
+    with Sandbox(LIMITED, clock=clock) as sandbox:
+        async with client_of(sandbox, events, pace=adaptive(clock), chunk_size=1) as client:
             await client.block(numbers(20))
 
     first, *changes = only(PaceChanged, events)
@@ -151,10 +152,10 @@ async def test_the_pace(events: list[Event]) -> None:
     assert [mode for _, mode in modes][:-1] == [before for before, _ in modes][1:]
 
 
-async def test_a_shared_pace(events: list[Event]) -> None:
+async def test_a_shared_pace(events: list[Event], clock: Clock) -> None:
     """Clients that share a pace are each told of it, as long as they are open."""
-    pace, later = AdaptivePace(), list[Event]()
-    with Sandbox(Rules(window=None, rate=50, burst=3)) as sandbox:
+    pace, later = adaptive(clock), list[Event]()
+    with Sandbox(LIMITED, clock=clock) as sandbox:
         async with client_of(sandbox, later, pace=pace, chunk_size=1) as client:
             async with client_of(sandbox, events, pace=pace):
                 pass
@@ -257,12 +258,12 @@ def test_observers_are_plain_functions(sandbox: Sandbox, observer: object) -> No
 # --------------------------------------------------------------------------- the log
 
 
-async def test_the_log(events: list[Event], caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log(events: list[Event], caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
     """Each event is a record with its line and its values; ends, faults and modes are at INFO."""
     caplog.set_level(logging.DEBUG, "blockusers")
-    with Sandbox(Rules(window=None, rate=50, burst=3)) as sandbox:
+    with Sandbox(LIMITED, clock=clock) as sandbox:
         sandbox.glitch(glitches.html(503), at=1)
-        async with client_of(sandbox, events, chunk_size=1) as client:
+        async with client_of(sandbox, events, pace=adaptive(clock), chunk_size=1) as client:
             await client.block(numbers(20))
 
     assert [record.message for record in caplog.records] == [str(event) for event in events]

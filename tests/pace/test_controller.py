@@ -44,7 +44,7 @@ def answer(
 ) -> float:
     """Send one request and answer it 0.2 s later; return when."""
     now += controller.wait(now)
-    slot = controller.start(now)
+    slot = controller.grant(now)
     slot.users = min(users, slot.max_users)
     slot.was_admitted, slot.retry_after = admitted, hint
     now += 0.2
@@ -134,7 +134,7 @@ def test_start_grows() -> None:
     for now in range(500):
         slots = []
         while controller.wait(now) == 0:
-            slots.append(controller.start(now))
+            slots.append(controller.grant(now))
         assert len(slots) >= at_once
         at_once = len(slots)
         for slot in slots:
@@ -152,7 +152,7 @@ def test_hold_sends_lone_probes() -> None:
     waits = []
     for _ in range(12):
         waits.append(controller.wait(now))
-        slot = controller.start(now + waits[-1])
+        slot = controller.grant(now + waits[-1])
         assert controller.wait(now + 1000) == float("inf")
         slot.rate_limited(None)
         now = slot.started + 0.2
@@ -191,14 +191,14 @@ def test_rate_follows_what_passes() -> None:
 def test_old_news() -> None:
     """Refusals of requests that were in flight when it reacted change nothing."""
     controller = adaptive()
-    slots = [controller.start(0.0) for _ in range(3)]
+    slots = [controller.grant(0.0) for _ in range(3)]
     slots[0].rate_limited(None)
     controller.end(0.2, slots[0])
-    before = controller.holds_until()
+    before = controller.all_wait_until()
     slots[1].rate_limited(None)
     controller.end(0.3, slots[1])
 
-    assert controller.holds_until() == before
+    assert controller.all_wait_until() == before
 
 
 def test_refused_in_a_row() -> None:
@@ -249,7 +249,7 @@ def test_hint(reach: object) -> None:
     now = answer(controller, reach(controller), admitted=False, hint=30.0)  # type: ignore[operator]
 
     assert controller.wait(now) >= 30.0
-    assert controller.holds_until() >= now + 30.0
+    assert controller.all_wait_until() >= now + 30.0
 
 
 def test_held() -> None:
@@ -270,7 +270,7 @@ def test_held() -> None:
 def test_a_hint_during_hold() -> None:
     """What the server asks to wait while it holds already is not counted, either."""
     controller = adaptive()
-    slots = [controller.start(0.0), controller.start(0.0)]
+    slots = [controller.grant(0.0), controller.grant(0.0)]
     for now, slot, hint in zip((0.1, 0.2), slots, (None, 50.0), strict=True):
         slot.rate_limited(hint)
         controller.end(now, slot)
@@ -286,7 +286,7 @@ def test_a_hint_during_hold() -> None:
 def probe(controller: AdaptiveController, now: float, *, largest: int, users: int = 1000) -> Slot:
     """Send one request to a server that takes so many users; return its slot."""
     now += controller.wait(now)
-    slot = controller.start(now)
+    slot = controller.grant(now)
     slot.users = min(users, slot.max_users)
     slot.was_admitted = slot.users <= largest
     controller.end(now + 0.2, slot)
@@ -348,8 +348,8 @@ def test_one_larger_try_at_a_time() -> None:
     controller = adaptive()
     for n in range(10):
         probe(controller, 100.0 * n, largest=250)
-    trial = controller.start(1000.0)
-    other = controller.start(1001.0)
+    trial = controller.grant(1000.0)
+    other = controller.grant(1001.0)
 
     assert trial.max_users > other.max_users == controller.max_users
 
@@ -359,7 +359,7 @@ def test_retracted_try() -> None:
     controller = adaptive()
     for n in range(10):
         probe(controller, 100.0 * n, largest=250)
-    trial = controller.start(1000.0)
+    trial = controller.grant(1000.0)
     controller.retract(trial)
 
-    assert controller.start(1001.0).max_users == trial.max_users
+    assert controller.grant(1001.0).max_users == trial.max_users

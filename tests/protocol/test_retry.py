@@ -200,7 +200,7 @@ async def test_a_wait_that_another_call_was_told_of(clock: Clock) -> None:
     assert attempts == 0
     assert isinstance(error, RateLimited)
     assert error.retry_after == 3600.0
-    assert error.refused
+    assert error.not_applied
     assert await attempt_all(quick(clock, timeout=None), [], gate) == (1, "done")
 
 

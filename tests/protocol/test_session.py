@@ -14,6 +14,7 @@ import traceback
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,27 +36,35 @@ from blockusers import (
 from blockusers.protocol.messages import Request
 from blockusers.protocol.session import Session
 from blockusers.protocol.wire import build_listing, build_update
-from blockusers.values.users import Identifiers, read
-from tests.support import PHONE_NUMBER_ID, TOKEN, http, raw_server, read_request
+from tests.support import PHONE_NUMBER_ID, TOKEN, http, identifiers, raw_server, read_request
 
-URL_V25 = f"https://graph.facebook.com/v25.0/{PHONE_NUMBER_ID}/block_users"
+PATH = f"/v25.0/{PHONE_NUMBER_ID}/block_users"
 ACCOUNT = Account(PHONE_NUMBER_ID, TOKEN)
-BLOCK_ONE = build_update(Operation.BLOCK, Identifiers.of([read("+16505551234")]))
-UNBLOCK_ONE = build_update(Operation.UNBLOCK, Identifiers.of([read("+16505551234")]))
+BLOCK_ONE = build_update(Operation.BLOCK, identifiers("+16505551234"))
+UNBLOCK_ONE = build_update(Operation.UNBLOCK, identifiers("+16505551234"))
 LIST = build_listing(100, "QVFI+/=", None)
 BODY = b'{"messaging_product":"whatsapp","block_users":[{"user":"+16505551234"}]}'
 
 
-@pytest.fixture
-def mocked() -> AsyncIterator[aioresponses]:
-    with aioresponses() as mock:
-        yield mock
+EMPTY = http({})
+OURS = partial(Account, PHONE_NUMBER_ID, TOKEN)
+Heard = list[tuple[str, dict[str, str], bytes]]
 
 
-def sent(mocked: aioresponses) -> dict[str, object]:
-    """Return the keywords of the one request that was sent."""
-    ((call,),) = mocked.requests.values()
-    return call.kwargs
+@asynccontextmanager
+async def answered(
+    answer: bytes = EMPTY, account: Callable[..., Account] = OURS
+) -> AsyncIterator[tuple[Session, Heard]]:
+    """A session with a server that gives one answer to all, and what that server heard."""
+    heard: Heard = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            heard.append(await read_request(reader))
+            writer.write(answer)
+
+    async with raw_server(handler) as url, Session(account(base_url=url)) as session:
+        yield session, heard
 
 
 # --------------------------------------------------------------------------- what goes out
@@ -64,82 +73,81 @@ def sent(mocked: aioresponses) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("request_", "method"), [(BLOCK_ONE, "POST"), (UNBLOCK_ONE, "DELETE")], ids=["block", "unblock"]
 )
-async def test_update_bytes(mocked: aioresponses, request_: Request, method: str) -> None:
-    """Blocking is a POST, unblocking a DELETE, both with the JSON body and the bearer token."""
-    mocked.add(URL_V25, method=method, body=b"{}")
-
-    async with Session(ACCOUNT) as session:
+async def test_bytes_on_the_wire(request_: Request, method: str) -> None:
+    """What arrives is the one request that was built, with these headers and no others."""
+    async with answered() as (session, heard):
         await session.send(request_)
 
-    assert sent(mocked)["data"] == BODY
-    headers = sent(mocked)["headers"]
-    assert headers["Authorization"] == f"Bearer {TOKEN}"
-    assert headers["Content-Type"] == "application/json"
-    assert headers["User-Agent"].startswith("blockusers/")
+    ((line, headers, body),) = heard
+    assert line == f"{method} {PATH} HTTP/1.1"
+    assert body == BODY
+    assert headers.pop("host") in session.url
+    assert headers.pop("user-agent").startswith("blockusers/")
+    assert headers == {
+        "accept": "application/json",
+        "accept-encoding": "gzip",
+        "authorization": f"Bearer {TOKEN}",
+        "content-type": "application/json",
+        "content-length": str(len(BODY)),
+    }
 
 
-async def test_reply_bytes(mocked: aioresponses) -> None:
+async def test_reply_bytes() -> None:
     """Status, headers and body come back as they are, nothing is interpreted."""
-    mocked.post(URL_V25, status=418, body=b"\xff<html>", headers={"Retry-After": "3"})
-
-    async with Session(ACCOUNT) as session:
-        reply = await session.send(BLOCK_ONE)
+    with aioresponses() as mocked:
+        url = f"https://graph.facebook.com{PATH}"
+        mocked.post(url, status=418, body=b"\xff<html>", headers={"Retry-After": "3"})
+        async with Session(ACCOUNT) as session:
+            reply = await session.send(BLOCK_ONE)
 
     assert (reply.status, reply.body) == (418, b"\xff<html>")
     assert reply.headers["retry-after"] == "3"
 
 
-async def test_cursor_is_escaped(mocked: aioresponses) -> None:
+async def test_cursor_is_escaped() -> None:
     """A listing is a GET without a body, and a cursor arrives as it is, whatever it holds."""
-    mocked.get(URL(URL_V25).with_query(limit="100", after="QVFI+/="), body=b"{}")
-
-    async with Session(ACCOUNT) as session:
+    async with answered() as (session, heard):
         await session.send(LIST)
 
-    assert sent(mocked)["data"] is None
-    ((_, url),) = mocked.requests
-    assert url.query == {"limit": "100", "after": "QVFI+/="}
+    ((line, headers, body),) = heard
+    assert body == b""
+    assert "content-type" not in headers
+    assert URL(line.split()[1], encoded=True).query == {"limit": "100", "after": "QVFI+/="}
 
 
-async def test_appsecret_proof(mocked: aioresponses) -> None:
+async def test_appsecret_proof() -> None:
     """With an app secret the request is signed with the token's HMAC-SHA256."""
     proof = hmac.new(b"s3cret", TOKEN.encode(), hashlib.sha256).hexdigest()
-    mocked.post(URL(URL_V25).with_query(appsecret_proof=proof), body=b"{}")
-
-    async with Session(Account(PHONE_NUMBER_ID, TOKEN, app_secret="s3cret")) as session:
-        reply = await session.send(BLOCK_ONE)
-
-    assert reply.status == 200
-
-
-async def test_dialog360(mocked: aioresponses) -> None:
-    """360dialog has no version and no id in its address, and a header of its own."""
-    mocked.post("https://waba-v2.360dialog.io/block_users", body=b"{}")
-
-    async with Session(Account.dialog360("key360", name="shop")) as session:
+    account = partial(Account, PHONE_NUMBER_ID, TOKEN, app_secret="s3cret")
+    async with answered(account=account) as (session, heard):
         await session.send(BLOCK_ONE)
 
-    assert sent(mocked)["headers"]["D360-API-KEY"] == "key360"
-    assert "Authorization" not in sent(mocked)["headers"]
+    assert heard[0][0] == f"POST {PATH}?appsecret_proof={proof} HTTP/1.1"
 
 
-async def test_token_functions(mocked: aioresponses) -> None:
+async def test_dialog360() -> None:
+    """360dialog has no version and no id in its address, and a header of its own."""
+    account = partial(Account.dialog360, "key360", name="shop")
+    async with answered(account=account) as (session, heard):
+        await session.send(BLOCK_ONE)
+
+    ((line, headers, _),) = heard
+    assert line == "POST /block_users HTTP/1.1"
+    assert headers["d360-api-key"] == "key360"
+    assert "authorization" not in headers
+
+
+async def test_token_functions() -> None:
     """A token function, plain or async, is asked before each request."""
-    tokens = iter(["first", "second", "third"])
+    tokens = iter(["first", "second"])
 
     async def later() -> str:
         return next(tokens)
 
-    for source in (lambda: next(tokens), later):
-        mocked.post(URL_V25, body=b"{}")
-        async with Session(Account(PHONE_NUMBER_ID, source)) as session:
+    for source, token in ((lambda: next(tokens), "first"), (later, "second")):
+        async with answered(account=partial(Account, PHONE_NUMBER_ID, source)) as (session, heard):
             await session.send(BLOCK_ONE)
-
-    (calls,) = mocked.requests.values()
-    assert [call.kwargs["headers"]["Authorization"] for call in calls] == [
-        "Bearer first",
-        "Bearer second",
-    ]
+        assert heard[0][1]["authorization"] == f"Bearer {token}"
 
 
 @pytest.mark.parametrize(
@@ -147,15 +155,25 @@ async def test_token_functions(mocked: aioresponses) -> None:
     [lambda: "", lambda: "a b", lambda: None, lambda: 1 / 0],
     ids=["empty", "blank", "None", "raises"],
 )
-async def test_token_function_fails(mocked: aioresponses, bad: object) -> None:
+async def test_token_function_fails(bad: object) -> None:
     """A token function that fails, or returns no token, is a TokenUnavailable: nothing is sent."""
-    async with Session(Account(PHONE_NUMBER_ID, bad)) as session:
+    async with answered(account=partial(Account, PHONE_NUMBER_ID, bad)) as (session, heard):
         with pytest.raises(TokenUnavailable, match="access token") as caught:
             await session.send(BLOCK_ONE)
 
     assert not caught.value.sent
     assert caught.value.__cause__ is not None
-    assert not mocked.requests
+    assert heard == []
+
+
+async def failing(error: Exception) -> TransportError:
+    """Return what comes of a request for which aiohttp raises *error*."""
+    with aioresponses() as mocked:
+        mocked.post(f"https://graph.facebook.com{PATH}", exception=error)
+        async with Session(ACCOUNT) as session:
+            with pytest.raises(TransportError) as caught:
+                await session.send(BLOCK_ONE)
+    return caught.value
 
 
 @pytest.mark.parametrize(
@@ -172,19 +190,15 @@ async def test_token_function_fails(mocked: aioresponses, bad: object) -> None:
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 async def test_errors_become_ours(
-    mocked: aioresponses, exception: Exception, expected: type[TransportError], was_sent: bool
+    exception: Exception, expected: type[TransportError], was_sent: bool
 ) -> None:
     """Each of aiohttp's errors becomes one of ours, which knows whether the request was sent."""
-    mocked.post(URL_V25, exception=exception)
+    error = await failing(exception)
 
-    async with Session(ACCOUNT) as session:
-        with pytest.raises(expected) as caught:
-            await session.send(BLOCK_ONE)
-
-    assert type(caught.value) is expected
-    assert caught.value.sent is was_sent
-    assert caught.value.cause == type(exception).__name__
-    assert caught.value.errno == getattr(exception, "errno", None)
+    assert type(error) is expected
+    assert error.sent is was_sent
+    assert error.cause == type(exception).__name__
+    assert error.errno == getattr(exception, "errno", None)
 
 
 SLASHED = f"{TOKEN}/+=|x"
@@ -200,57 +214,26 @@ SLASHED = f"{TOKEN}/+=|x"
     ],
     ids=["plain", "escaped slash", "escaped as unicode", "all escaped"],
 )
-async def test_secret_echo(mocked: aioresponses, echo: str) -> None:
+async def test_secret_echo(echo: str) -> None:
     """A token that the answer repeats is redacted, as Meta does repeat malformed ones."""
     body = f'{{"error":{{"message":"Malformed \\\\\\"access token\\" {echo}"}}}}'
-    mocked.post(URL_V25, status=401, body=body)
-
-    async with Session(Account(PHONE_NUMBER_ID, SLASHED)) as session:
+    account = partial(Account, PHONE_NUMBER_ID, SLASHED)
+    async with answered(http(body.encode(), "401 Unauthorized"), account) as (session, _):
         reply = await session.send(BLOCK_ONE)
 
     assert reply.body == rb'{"error":{"message":"Malformed \\\"access token\" [secret]"}}'
 
 
-async def test_an_answer_with_escapes(mocked: aioresponses) -> None:
+async def test_an_answer_with_escapes() -> None:
     """An answer without a secret in it stays as it is, byte for byte."""
     body = rb'{"error":{"message":"\u00e9\u0041\/\"\\u0041"}}'
-    mocked.post(URL_V25, status=401, body=body)
-
-    async with Session(ACCOUNT) as session:
+    async with answered(http(body, "401 Unauthorized")) as (session, _):
         reply = await session.send(BLOCK_ONE)
 
     assert reply.body == body
 
 
-# --------------------------------------------------------------------------- over a real socket
-
-
-async def test_bytes_on_the_wire() -> None:
-    """What arrives is the one request that was built, with these headers and no others."""
-    heard = []
-
-    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.append(await read_request(reader))
-        writer.write(http({}))
-
-    async with (
-        raw_server(handler) as url,
-        Session(Account(PHONE_NUMBER_ID, TOKEN, base_url=url)) as session,
-    ):
-        await session.send(UNBLOCK_ONE)
-
-    ((line, headers, body),) = heard
-    assert line == f"DELETE /v25.0/{PHONE_NUMBER_ID}/block_users HTTP/1.1"
-    assert body == BODY
-    assert headers.pop("user-agent").startswith("blockusers/")
-    assert headers == {
-        "host": url.removeprefix("http://"),
-        "accept": "application/json",
-        "accept-encoding": "gzip",
-        "authorization": f"Bearer {TOKEN}",
-        "content-type": "application/json",
-        "content-length": str(len(BODY)),
-    }
+# --------------------------------------------------------------------------- borrowed sessions
 
 
 async def test_hostile_borrowed_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -527,17 +510,9 @@ async def test_never_connected(base_url: str, why: str) -> None:
     ],
     ids=["certificate", "proxy", "closed", "reset"],
 )
-async def test_why_there_is_no_answer(
-    mocked: aioresponses, exception: Exception, said: str
-) -> None:
+async def test_why_there_is_no_answer(exception: Exception, said: str) -> None:
     """What went wrong is said in plain words, without the classes of other libraries."""
-    mocked.post(URL_V25, exception=exception)
-
-    async with Session(ACCOUNT) as session:
-        with pytest.raises(ConnectionFailed) as caught:
-            await session.send(BLOCK_ONE)
-
-    assert str(caught.value).startswith(said)
+    assert str(await failing(exception)).startswith(said)
 
 
 async def test_nothing_secret_in_the_chain() -> None:
@@ -658,8 +633,8 @@ async def test_our_timeout_while_connecting() -> None:
     async with raw_server(handler) as url, aiohttp.ClientSession(connector=connector) as lent:
         account = Account(PHONE_NUMBER_ID, TOKEN, base_url=url)
         async with (
-            Session(account, session=lent, request_timeout=0.2) as first,
-            Session(account, session=lent, request_timeout=0.05) as second,
+            Session(account, session=lent, request_timeout=0.1) as first,
+            Session(account, session=lent, request_timeout=0.02) as second,
         ):
             results = await asyncio.gather(
                 first.send(BLOCK_ONE), second.send(BLOCK_ONE), return_exceptions=True
@@ -753,11 +728,11 @@ async def test_the_text_of_a_token_function_without_queries() -> None:
 async def test_cancelled_as_the_time_runs_out(ours_first: bool) -> None:
     """A cancellation in the very turn in which the time runs out is not lost."""
     loop = asyncio.get_running_loop()
-    async with hanging() as account, Session(account, request_timeout=0.25) as session:
+    async with hanging() as account, Session(account, request_timeout=0.05) as session:
         sending = asyncio.create_task(session.send(BLOCK_ONE))
         await asyncio.sleep(0)  # its timer runs from here
-        loop.call_later(0.3 if ours_first else 0.2, sending.cancel)
-        loop.call_soon(time.sleep, 0.35)  # so that both are due in one turn
+        loop.call_later(0.06 if ours_first else 0.04, sending.cancel)
+        loop.call_soon(time.sleep, 0.07)  # so that both are due in one turn
         with pytest.raises(asyncio.CancelledError):
             await sending
 

@@ -77,6 +77,30 @@ def test_only_those_who_wrote_lately_can_be_blocked() -> None:
     assert users.block([ANN, BEN]) == {ANN: 131047}
 
 
+def test_what_blocked_people_write_opens_no_window() -> None:
+    """It does not reach the business, under any of their ids once these are known."""
+    clock = Clock()
+    users = blocklist(clock, window=60.0)
+    assert users.message_from([ANN, DAN], clock.now)
+    assert users.block([DAN]) == {}
+    clock.now += 100
+    assert not users.message_from([ANN], clock.now)
+    assert not users.message_from([DAN], clock.now)
+    users.unblock([DAN])
+
+    assert users.block([ANN, DAN]) == {ANN: 131047, DAN: 131047}
+
+
+def test_a_message_may_be_told_late() -> None:
+    """The window is counted from the last message, in whichever order they are told."""
+    users = blocklist(Clock(1100.0), window=60.0)
+    users.message_from([ANN], 1090.0)
+    users.message_from([ANN], 1000.0)
+    users.message_from([BEN], 1000.0)
+
+    assert users.block([ANN, BEN]) == {BEN: 131047}
+
+
 def test_those_on_the_list_can_be_blocked_again() -> None:
     """To be on the list already is success, however long ago the person wrote."""
     users = blocklist(window=60.0)

@@ -1,4 +1,4 @@
-"""The frozen values: what they reject, what they show, and what is known about Meta's codes."""
+"""The frozen values: what they reject and what they show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 
 from blockusers.values.account import Account, Provider, check_token
 from blockusers.values.blocklist import BlockedUser, Page
-from blockusers.values.error_codes import CODES, Reaction, known
 from blockusers.values.outcome import Fault, Operation, Status
 
 ID = "106540352242922"
@@ -329,51 +328,6 @@ def test_the_name_of_a_blocklist_survives_new_secrets() -> None:
     other = Account(ID, lambda: "b", app_secret=SECRET, api_version="v26.0")
 
     assert other.blocklist_key == Account(ID, TOKEN).blocklist_key
-
-
-# --------------------------------------------------------------------------- codes
-
-TABLE = {
-    Reaction.READ_LISTS: {139100},
-    Reaction.STOP_BLOCKING: {139101},
-    Reaction.RESTART_LISTING: {139102},
-    Reaction.RETRY: {139103, 1, 2, 131000, 131016, 131057, 133004},
-    Reaction.SLOW_DOWN: {130429, 4, 17, 613, 80007, 80008},
-    Reaction.SKIP_USER: {131021, 131047},
-    Reaction.FIX_TOKEN: {0, 104, 190},
-    Reaction.GET_PERMISSION: {3, 10, 131005} | set(range(200, 300)),
-    Reaction.FIX_REQUEST: {100, 33, 803},
-    Reaction.ASK_META: {368, 131031},
-}
-
-
-@pytest.mark.parametrize("reaction", Reaction, ids=lambda reaction: reaction.name)
-def test_the_codes_of_each_reaction(reaction: Reaction) -> None:
-    """The table of codes is the documented one."""
-    codes = {code for code, meant in CODES.items() if meant.reaction is reaction}
-
-    assert codes == TABLE[reaction]
-
-
-@pytest.mark.parametrize("code", sorted(CODES))
-def test_every_code_has_words(code: int) -> None:
-    """Each known code says what it means and what to do; of 100 only Meta's words do."""
-    assert known(code) is CODES[code]
-    assert CODES[code].meaning
-    assert bool(CODES[code].advice) is (code != 100)
-
-
-@pytest.mark.parametrize("code", [None, -1, 300, 199, 999999])
-def test_unknown_codes(code: int | None) -> None:
-    """Nothing is claimed about a code that is not in the table."""
-    assert known(code) is None
-    assert not Fault(code, "?").transient
-
-
-@pytest.mark.parametrize("code", sorted(CODES))
-def test_transient_faults(code: int) -> None:
-    """Trying again later helps against transient errors and call limits, and nothing else."""
-    assert Fault(code, "?").transient is (code in TABLE[Reaction.RETRY] | TABLE[Reaction.SLOW_DOWN])
 
 
 # --------------------------------------------------------------------------- values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from enum import IntEnum
+from itertools import product
 
 import phonenumbers
 import pytest
@@ -158,10 +159,12 @@ def spellings(example: phonenumbers.PhoneNumber) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("region", sorted(phonenumbers.SUPPORTED_REGIONS))
-def test_the_numbers_of_every_region(region: str) -> None:
+def test_the_numbers_of_every_region() -> None:
     """Every region's numbers are read, in every international format, with all their digits."""
-    examples = [phonenumbers.example_number_for_type(region, kind) for kind in KINDS]
+    examples = [
+        phonenumbers.example_number_for_type(region, kind)
+        for region, kind in product(phonenumbers.SUPPORTED_REGIONS, KINDS)
+    ]
     for texts in map(spellings, filter(None, examples)):
         e164 = texts["E164"]
         if len(digits_of(e164)) < 7:
@@ -305,12 +308,10 @@ def test_rejections_say_how_to_fix(text: str, fix: str) -> None:
     assert len(text) < 7 or text not in why
 
 
-@pytest.mark.parametrize(
-    "char", sorted(set(map(chr, range(128))) - set("0123456789 -()[]./eE")), ids=ascii
-)
-def test_no_other_character_is_dropped(char: str) -> None:
+def test_no_other_character_is_dropped() -> None:
     """Of the ASCII characters, only blanks and separators are dropped inside a number."""
-    assert "does not belong in a phone number" in rejection(f"+165055{char}51234")
+    for char in set(map(chr, range(128))) - set("0123456789 -()[]./eE"):
+        assert "does not belong in a phone number" in rejection(f"+165055{char}51234")
 
 
 @pytest.mark.parametrize(

@@ -299,7 +299,7 @@ def move(
         return False
     if connection.execute(heeded, (message,)).fetchone():
         return False
-    rows = [row for row in _rows_of(connection, olds) if row[5] < at]
+    rows = [row for row in _rows_of(connection, olds) if row[5] <= at]
     _move_entries(connection, rows, new, now)
     moved = _move_aliases(connection, olds, new)
     if not rows and not moved:

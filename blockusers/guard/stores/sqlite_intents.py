@@ -137,7 +137,7 @@ class IntentRow:
         elif result.retry_at is None:
             self.close(now)
         else:
-            self.tries = intent.tries + 1
+            self.tries = result.tries
             self.put_off(result.retry_at)
 
     def close(self, now: float) -> None:
