@@ -109,8 +109,10 @@ class DenyList:
                 does no harm.
             Exception: What *users* raised; those that came before were added.
         """
+        given = {"scope": scope, "action": action, "reason": reason, "origin": origin}
+        for name, value in given.items():
+            _check_text(name, value)
         _check_filter(scope, action, origin)
-        _check_text("reason", reason)
         if expires_at is not None:
             check_number("expires_at", expires_at)
         like = Entry("", scope, action, reason, origin, float(int(self.store.clock())), expires_at)

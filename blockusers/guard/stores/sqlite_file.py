@@ -108,7 +108,7 @@ class DatabaseFile:
         with contextlib.closing(self._connect("immutable=1")) as connection:
             (owner,) = connection.execute("PRAGMA application_id").fetchone()
         if owner != APPLICATION_ID:
-            raise self.unavailable("it is the database of another program; name another file")
+            raise self.unavailable("it is not a database of blockusers; name another file")
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA secure_delete = ON")
@@ -148,8 +148,9 @@ class DatabaseFile:
     def _is_locked_by(self, connection: sqlite3.Connection) -> bool:
         with self.explained():
             try:
+                connection.execute("PRAGMA journal_mode = MEMORY")  # no file beside it
                 connection.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
+            except sqlite3.Error as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                     raise
                 return False

@@ -7,6 +7,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -62,8 +63,7 @@ class Changes:
 class Job:
     """Something to do with the connection of a thread, and who waits for it."""
 
-    work: Work[Any] | None
-    """None ends the thread."""
+    work: Work[Any]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     wakes: bool = False
@@ -75,8 +75,7 @@ class Job:
 
     def run(self, connection: sqlite3.Connection) -> None:
         """Do it."""
-        if self.work is not None:
-            self.result = self.work(connection)
+        self.result = self.work(connection)
 
     def deliver(self) -> None:
         """Tell who waits, in their event loop."""
@@ -88,7 +87,7 @@ class Job:
             self.future.set_exception(self.error)
 
 
-class Worker(threading.Thread):
+class Worker(threading.Thread, ABC):
     """A thread with a connection of its own.  It does all jobs that are queued as one group.
 
     It connects when it has something to do, again after that has failed.  A job whose caller was
@@ -104,7 +103,7 @@ class Worker(threading.Thread):
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
 
     def put(
-        self, work: Work[Any] | None, *, wakes: bool = False, cleans: bool = False
+        self, work: Work[Any], *, wakes: bool = False, cleans: bool = False
     ) -> asyncio.Future[Any]:
         """Queue a job; return a future of its result."""
         loop = asyncio.get_running_loop()
@@ -114,7 +113,7 @@ class Worker(threading.Thread):
 
     def stop(self) -> asyncio.Future[None]:
         """Let it do what is queued, close the connection and end; return a future of that."""
-        return self.put(None)
+        return self.put(_end)
 
     def run(self) -> None:
         """Do groups of jobs until one of them ends the thread."""
@@ -122,8 +121,8 @@ class Worker(threading.Thread):
         ends: list[Job] = []
         while not ends:
             jobs = self._next_group(connection)
-            ends = [job for job in jobs if job.work is None]
-            works = [job for job in jobs if job.work is not None]
+            ends = [job for job in jobs if job.work is _end]
+            works = [job for job in jobs if job.work is not _end]
             try:
                 connection = connection or self.connect()
                 self.do_group(connection, works)
@@ -150,13 +149,13 @@ class Worker(threading.Thread):
                 self.idle(connection)
         return self._jobs.get()
 
+    @abstractmethod
     def connect(self) -> sqlite3.Connection:
         """Return a new connection."""
-        raise NotImplementedError
 
+    @abstractmethod
     def do_group(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
         """Do *jobs*; what it raises is the error of all of them."""
-        raise NotImplementedError
 
     def idle(self, connection: sqlite3.Connection) -> None:
         """Called now and then when there is nothing to do."""
@@ -344,8 +343,12 @@ def _deliver_here(jobs: Iterable[Job]) -> None:
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
+    with contextlib.suppress(asyncio.InvalidStateError):  # it was cancelled
         waiter.set_result(None)
+
+
+def _end(_: sqlite3.Connection) -> None:
+    """Stand for the job that ends a thread."""
 
 
 def _call(loop: asyncio.AbstractEventLoop, call: Callable[[Any], None], argument: Any) -> None:
