@@ -108,7 +108,7 @@ def open_workplace(
             account = Account(**stack.enter_context(Sandbox(Rules(window=None))).credentials)
             screen.say("using a sandbox: nobody is reached", "dim")
         else:
-            account = _from_environment(screen, token_file)
+            account = account_of(screen, token_file)
         journal = None
         if output is not None:
             # Each sandbox has a port of its own; to a journal they are one blocklist.
@@ -119,7 +119,12 @@ def open_workplace(
         yield Workplace(account, screen, region, journal)
 
 
-def _from_environment(screen: Screen, token_file: Path | None) -> Account:
+def account_of(screen: Screen, token_file: Path | None) -> Account:
+    """Return the account of the environment, with the token of a file if one is named.
+
+    Raises:
+        UsageError: Credentials are missing or wrong.
+    """
     token = None if token_file is None else read_secret(screen, token_file, "--token-file")
     try:
         return Account.from_env(access_token=token)

@@ -20,6 +20,7 @@ from blockusers.cli.account import open_workplace
 from blockusers.cli.base import Command, Group
 from blockusers.cli.checking import check_entry, in_words, totals_of
 from blockusers.cli.demo import Demo
+from blockusers.cli.guard import guard
 from blockusers.cli.input_files import count, reader_of
 from blockusers.cli.job import check_quotes, filter_done, read_users, run_job
 from blockusers.cli.sample_data import make_sample
@@ -201,9 +202,10 @@ def _check(
     raise typer.Exit(process.ALL_DONE if is_right else process.SOME_NOT)
 
 
-# The deny list.
+# The deny list and the guard.
 
 app.add_typer(deny.app, name="deny", help=help_texts.DENY)
+app.command("guard", cls=Command, help=help_texts.GUARD)(guard)
 
 
 # The sandbox.

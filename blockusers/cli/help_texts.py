@@ -156,3 +156,16 @@ Count the entries by scope, action and origin, and with --number what a guard ha
 
 \b
 [cyan]blockusers deny status --number 106540352242922[/]"""
+
+GUARD: Final = f"""\
+Serve the webhook that Meta posts to, and block people on the deny list when they write.
+
+With [bold]--forward[/] it stands before your bot, which then needs no change: every webhook is \
+passed on as it came, and Meta gets the bot's answer.
+
+Credentials come from the environment: those of [cyan]blockusers --help[/], and \
+[bold]WHATSAPP_APP_SECRET[/] and [bold]WHATSAPP_VERIFY_TOKEN[/].{_STORE}
+
+\b
+[cyan]blockusers guard --sandbox[/]   see it at work; needs no account
+[cyan]blockusers guard --port 8080 --forward http://127.0.0.1:3000/webhook[/]"""
