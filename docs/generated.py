@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from itertools import groupby
 from textwrap import dedent
-from typing import Final
+from typing import Any, Final
 
 import typer
 from typer.testing import CliRunner
@@ -22,7 +23,17 @@ from blockusers.values import errors
 from blockusers.values.errors import CODES, Code
 
 COLUMNS: Final = 88
-COMMANDS: Final = [*typer.main.get_command(app).commands]  # type: ignore[attr-defined]  # a group
+
+
+def _commands(group: Any, *before: str) -> Iterator[tuple[str, ...]]:
+    """Yield the words of each command; of a group, those of its own commands behind it."""
+    for name, command in group.commands.items():
+        yield *before, name
+        if hasattr(command, "commands"):
+            yield from _commands(command, *before, name)
+
+
+COMMANDS: Final = [*_commands(typer.main.get_command(app))]
 
 
 def error_codes() -> str:
@@ -75,7 +86,7 @@ def metrics() -> str:
 def command_line() -> str:
     """Return what `--help` prints, for the program and for each command."""
     parts = [f"```none\n{help_of()}\n```"]
-    parts += [f"## {name}\n\n```none\n{help_of(name)}\n```" for name in COMMANDS]
+    parts += [f"## {' '.join(words)}\n\n```none\n{help_of(*words)}\n```" for words in COMMANDS]
     return "\n\n".join(parts)
 
 
