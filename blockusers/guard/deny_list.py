@@ -324,8 +324,8 @@ class DenyList:
 
     def sent_as(self, ids: Iterable[str]) -> str | None:
         """Return the id that names a sender to the server: the number if there is one."""
-        names = [name for name in self._names(ids) if _PARENT not in name]
-        return min(names, key=lambda name: "." in name, default=None)
+        names = [name for name in self._names(ids) if not _PARENT.fullmatch(name)]
+        return min(names, key=lambda name: name.count("."), default=None)
 
     def digest(self, message_id: str | None) -> str:
         """Return a digest of a message's id, which itself holds the number of its sender."""
