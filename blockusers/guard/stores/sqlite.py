@@ -166,7 +166,6 @@ class SqliteStore:
 
     async def forget(self, before: float) -> None:
         """Delete the intents that were settled, and notes of messages, before this moment."""
-
         now = self._clock()
 
         def work(connection: sqlite3.Connection) -> None:
