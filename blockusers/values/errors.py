@@ -23,7 +23,8 @@
     ├── JobTimedOut               `timeout` of a job ran out; also a TimeoutError
     ├── TooManyRemovals           a sync would unblock more users than permitted
     ├── ClientClosed              the client is not open, or was closed meanwhile
-    └── QueueFull                 too many single calls wait
+    ├── QueueFull                 too many single calls wait
+    └── StoreUnavailable          the deny list cannot be read or written now
 
 A failure of some users is a value, a `Report`; an exception ends a whole call.  All of them can be
 pickled.  Their texts and fields show no token, and phone numbers in them are masked.

@@ -94,6 +94,10 @@ def size(path: Path) -> int:
     return path.stat().st_size
 
 
+def content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
 def spoil(path: Path) -> None:
     """Write over all but the first page."""
     with path.open("r+b") as file:
@@ -132,11 +136,11 @@ def test_what_is_not_ours_is_left_alone(path: Path, other: str) -> None:
     """The message says what is there; nothing is written, nor put beside it."""
     make, message = OTHERS[other]
     make(path)
-    before = path.read_bytes() if path.is_file() else b""
+    before = content(path) if path.is_file() else b""
 
     asyncio.run(fails_to_open(path, message))
     assert [file.name for file in path.parent.iterdir()] == ["deny.db"]
-    assert not path.is_file() or path.read_bytes() == before
+    assert not path.is_file() or content(path) == before
 
 
 async def test_there_is_no_such_folder(tmp_path: Path) -> None:
@@ -185,7 +189,7 @@ async def test_no_copy_of_a_deleted_number_is_left(path: Path) -> None:
         await store.want([block()], {})
         clock.advance(24 * 3600)
         await store.forget(0)
-        text = path.read_bytes().decode("latin-1")
+        text = content(path).decode("latin-1")
         assert not [person for person in people if person in text]
         assert [intent.person for intent in await queue.take(9, 30.0)] == [ANN]
 

@@ -312,4 +312,6 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=25, stateful_step_count=40)
+TestHistories.settings = settings(
+    max_examples=25 if settings().derandomize else settings().max_examples, stateful_step_count=40
+)

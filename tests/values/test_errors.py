@@ -10,6 +10,7 @@ import traceback
 
 import pytest
 
+from blockusers.guard.stores.protocol import StoreUnavailable
 from blockusers.lists.sync import SyncIncomplete, SyncReport, TooManyRemovals
 from blockusers.protocol.messages import Reply
 from blockusers.protocol.wire import read_page, read_update
@@ -66,6 +67,7 @@ TREE: dict[type[Exception], type[Exception]] = {
     TooManyRemovals: BlockUsersError,
     ClientClosed: BlockUsersError,
     QueueFull: BlockUsersError,
+    StoreUnavailable: BlockUsersError,
     InvalidUser: BlockUsersError,
     JobTimedOut: BlockUsersError,
 }

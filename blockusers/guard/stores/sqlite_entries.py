@@ -229,11 +229,10 @@ def learn(connection: sqlite3.Connection, aliases: Mapping[str, str], now: float
     connection.executemany(
         """
         INSERT INTO aliases
-        VALUES (?1, ?2, CASE WHEN EXISTS (SELECT 1 FROM entries WHERE user = ?2) THEN NULL
-                        ELSE ?3 END)
+        VALUES (?, ?, CASE WHEN EXISTS (SELECT 1 FROM entries WHERE user = ?) THEN NULL ELSE ? END)
         ON CONFLICT (id) DO UPDATE SET user = excluded.user, orphaned_at = excluded.orphaned_at
         """,
-        [(id_, user, now) for id_, user in aliases.items()],
+        [(id_, user, user, now) for id_, user in aliases.items()],
     )
 
 
