@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 
 from blockusers.cli import process
 from blockusers.cli.journal import Journal, open_journal
-from blockusers.cli.process import Interrupted, UsageError, reason_of
+from blockusers.cli.process import Interrupted, UsageError
 from blockusers.cli.screen import Meter, Screen
+from blockusers.cli.secret_files import read_secret
 from blockusers.client import Client
 from blockusers.lists.sync import SyncIncomplete
 from blockusers.sandbox import Rules, Sandbox
@@ -25,8 +25,6 @@ from blockusers.values.report import Incomplete
 from blockusers.values.users import Reader
 
 T = TypeVar("T")
-
-_LONGEST_TOKEN: Final = 65_536
 
 
 @attrs.frozen
@@ -110,7 +108,7 @@ def open_workplace(
             account = Account(**stack.enter_context(Sandbox(Rules(window=None))).credentials)
             screen.say("using a sandbox: nobody is reached", "dim")
         else:
-            account = _from_environment(screen, token_file)
+            account = account_of(screen, token_file)
         journal = None
         if output is not None:
             # Each sandbox has a port of its own; to a journal they are one blocklist.
@@ -121,8 +119,13 @@ def open_workplace(
         yield Workplace(account, screen, region, journal)
 
 
-def _from_environment(screen: Screen, token_file: Path | None) -> Account:
-    token = None if token_file is None else _read_token(screen, token_file)
+def account_of(screen: Screen, token_file: Path | None) -> Account:
+    """Return the account of the environment, with the token of a file if one is named.
+
+    Raises:
+        UsageError: Credentials are missing or wrong.
+    """
+    token = None if token_file is None else read_secret(screen, token_file, "--token-file")
     try:
         return Account.from_env(access_token=token)
     except ValueError as error:
@@ -130,19 +133,3 @@ def _from_environment(screen: Screen, token_file: Path | None) -> Account:
         if token_file is not None:
             text = text.replace("access_token:", f"--token-file {token_file}:")
         raise UsageError(f"{text} (to try without an account: --sandbox)") from None
-
-
-def _read_token(screen: Screen, path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            # On Windows the mode says nothing.
-            if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o044:
-                screen.say(f"others can read {path}: chmod 600 {path}", "yellow")
-            token = file.read(_LONGEST_TOKEN).decode().strip()
-    except OSError as error:
-        raise UsageError(f"--token-file {path}: {reason_of(error)}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"--token-file {path}: this is not text") from None
-    if not token:
-        raise UsageError(f"--token-file {path}: the file is empty")
-    return token

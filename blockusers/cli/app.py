@@ -15,11 +15,12 @@ import typer
 from rich.console import Console
 
 import blockusers
-from blockusers.cli import help_texts, options, process
+from blockusers.cli import deny, help_texts, options, process
 from blockusers.cli.account import open_workplace
 from blockusers.cli.base import Command, Group
 from blockusers.cli.checking import check_entry, in_words, totals_of
 from blockusers.cli.demo import Demo
+from blockusers.cli.guard import guard
 from blockusers.cli.input_files import count, reader_of
 from blockusers.cli.job import check_quotes, filter_done, read_users, run_job
 from blockusers.cli.sample_data import make_sample
@@ -199,6 +200,12 @@ def _check(
     screen.say(totals_of(checks, reading, listed=listed))
     is_right = not reading.complaints and all(check["user"] for check in checks)
     raise typer.Exit(process.ALL_DONE if is_right else process.SOME_NOT)
+
+
+# The deny list and the guard.
+
+app.add_typer(deny.app, name="deny", help=help_texts.DENY)
+app.command("guard", cls=Command, help=help_texts.GUARD)(guard)
 
 
 # The sandbox.

@@ -71,7 +71,7 @@ class Demo:
                     report = await client.unblock(blocked, on_settled=meter.add)
                 done = f"unblocked {len(report.succeeded):,} users; the blocklist is empty again"
                 self._check(done, holds=not sandbox.blocklist())
-        self.screen.tell(_NEXT.format(_program()))
+        self.screen.tell(_NEXT.format(program()))
         return self.correct
 
     def _explain(self, report: Report) -> None:
@@ -119,7 +119,7 @@ def _id(user: BlockedUser | Outcome) -> str:
     return user.wa_id or user.user_id or ""
 
 
-def _program() -> str:
+def program() -> str:
     """Return how to start this program from here."""
     started = sys.argv[0]
     is_on_path = shutil.which("blockusers") is not None

@@ -80,3 +80,92 @@ See what it does: block a real-looking list on a sandbox, list it, unblock it.
 \b
 [cyan]blockusers demo[/]
 [cyan]blockusers demo --users 20000 --seed 7[/]"""
+
+DENY: Final = """\
+The deny list: people whom [cyan]blockusers guard[/] blocks when they write.
+
+Meta permits a block only within 24 hours of a user's last message. So a list of known spammers \
+cannot be blocked ahead; it waits here. These commands need no credentials and reach nobody.
+
+\b
+[cyan]blockusers deny import spammers.csv --column phone[/]
+[cyan]blockusers deny check +16505551234[/]
+[cyan]blockusers guard --sandbox[/]   see it at work"""
+
+_STORE: Final = """
+
+The list is the file [bold]deny.db[/] in this folder, unless [bold]--store[/] or \
+[bold]BLOCKUSERS_STORE[/] names another."""
+
+DENY_ADD: Final = f"""\
+Put users on the deny list. A running guard heeds it at once.{_STORE}
+
+\b
+[cyan]blockusers deny add +16505551234 --reason insults --expires 30d[/]
+[cyan]blockusers deny add +16505551234 --allow[/]   an exception: never block"""
+
+DENY_REMOVE: Final = f"""\
+Take users off the deny list, or undo an import. The guard then unblocks whom it has blocked \
+itself, and nobody else.{_STORE}
+
+\b
+[cyan]blockusers deny remove +16505551234[/]
+[cyan]blockusers deny remove --origin june.csv --yes[/]   undo an import"""
+
+DENY_LIST: Final = f"""\
+List the entries on stdout: user, action, scope, origin, expiry, reason, with tabs between \
+them.{_STORE}
+
+\b
+[cyan]blockusers deny list --origin june.csv | cut -f1[/]
+[cyan]blockusers deny list --json | jq -r .user[/]"""
+
+DENY_CHECK: Final = f"""\
+Say who is denied, and why. Exit code 1 is for inputs that name nobody.{_STORE}
+
+\b
+[cyan]blockusers deny check +16505551234 "+44 7911 123456"[/]
+[cyan]blockusers deny check --file numbers.csv --column phone --number 106540352242922[/]"""
+
+DENY_IMPORT: Final = f"""\
+Put the users in files on the deny list; what [cyan]deny export[/] wrote is restored as it was.
+
+A line that names nobody is reported, with its number and the reason, and the others are imported. \
+To import again changes nothing.{_STORE}
+
+\b
+[cyan]blockusers deny import june.csv --column phone --reason spam[/]
+[cyan]blockusers deny remove --origin june.csv[/]   undoes it"""
+
+DENY_EXPORT: Final = f"""\
+Write the entries as CSV, for a spreadsheet, a backup or another list.{_STORE}
+
+\b
+[cyan]blockusers deny export --output backup.csv[/]
+[cyan]blockusers deny import backup.csv --store other.db[/]"""
+
+DENY_ERASE: Final = f"""\
+Forget a user: delete all that the list and the guard know about them, as people may demand. Who \
+is blocked stays blocked; [cyan]blockusers unblock[/] them first if you want to.{_STORE}
+
+\b
+[cyan]blockusers deny erase +16505551234[/]"""
+
+DENY_STATUS: Final = f"""\
+Count the entries by scope, action and origin, and with --number what a guard has to do.{_STORE}
+
+\b
+[cyan]blockusers deny status --number 106540352242922[/]"""
+
+GUARD: Final = f"""\
+Serve the webhook that Meta posts to, and block people on the deny list when they write.
+
+With [bold]--forward[/] it stands before your bot, which then needs no change: every webhook is \
+passed on as it came, and Meta gets the bot's answer.
+
+Credentials come from the environment: those of [cyan]blockusers --help[/], and \
+[bold]WHATSAPP_APP_SECRET[/] and [bold]WHATSAPP_VERIFY_TOKEN[/].{_STORE}
+
+\b
+[cyan]blockusers guard --sandbox[/]   see it at work; needs no account
+[cyan]blockusers guard --port 8080 --forward http://127.0.0.1:3000/webhook[/]"""

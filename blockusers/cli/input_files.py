@@ -80,8 +80,9 @@ def reader_of(region: str | None) -> Reader:
 
 
 def count(number: int, thing: str) -> str:
-    """Return such as `1 user`, `2,000 users`."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+    """Return such as `1 user`, `2,000 users`, `2 entries`."""
+    plural = f"{thing[:-1]}ies" if thing.endswith("ry") else f"{thing}s"
+    return f"{number:,} {thing if number == 1 else plural}"
 
 
 def unusable(reading: Reading) -> list[str]:
@@ -118,8 +119,30 @@ def read_file(path: Path, column: str | None = None) -> Reading:
     Raises:
         UsageError: It cannot be read, is not text, or does not have that column.
     """
-    name = "stdin" if str(path) == "-" else str(path)
-    text = _decode(name, _load(path)).replace("\r\n", "\n").replace("\r", "\n")
+    return read_text(path, load_text(path), column)
+
+
+def name_of(path: Path) -> str:
+    """Return how a file is named in messages."""
+    return "stdin" if str(path) == "-" else str(path)
+
+
+def load_text(path: Path) -> str:
+    """Return the text of a file, its lines ending as they do on Unix.
+
+    Raises:
+        UsageError: It cannot be read, or is not text.
+    """
+    return _decode(name_of(path), _load(path)).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_text(path: Path, text: str, column: str | None = None) -> Reading:
+    """Read the users in the text of a file, as `read_file` does.
+
+    Raises:
+        UsageError: It does not have that column.
+    """
+    name = name_of(path)
     lines = ["" if line.lstrip().startswith("#") else line for line in text.split("\n")]
     first = next(filter(None, map(str.strip, lines)), "")
     if _is_json(path, first):

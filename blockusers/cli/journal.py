@@ -231,10 +231,10 @@ def _row(outcome: Outcome, reader: Reader, same: dict[str, str]) -> dict[str, An
     except ValueError:
         user = ""
     row = {**outcome.to_dict(), **same, "user": user}
-    return {column: _cell(row[column]) for column in COLUMNS}
+    return {column: cell(row[column]) for column in COLUMNS}
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
     """Return what can be read again: one line of text of bounded length, all of it Unicode."""
     if not isinstance(value, str):
         return value
@@ -250,11 +250,11 @@ def _as_json(rows: Iterable[dict[str, Any]]) -> bytes:
 def _as_csv(rows: Iterable[dict[str, Any]]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows(map(_no_formula, row.values()) for row in rows)
+    writer.writerows(map(no_formula, row.values()) for row in rows)
     return text.getvalue().encode()
 
 
-def _no_formula(value: Any) -> Any:
+def no_formula(value: Any) -> Any:
     """Put an apostrophe before what a spreadsheet would run as a formula; not before numbers."""
     if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
         return f"'{value}"

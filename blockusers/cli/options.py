@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 import typer
 
+from blockusers.cli.expiry import read_expiry
 from blockusers.cli.input_files import reader_of
 
 
@@ -18,12 +19,26 @@ def _check_region(value: str | None) -> str | None:
     return value
 
 
+def _check_expiry(value: str | None) -> str | None:
+    try:
+        read_expiry(value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return value
+
+
 Users = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="USER",
         help="Phone numbers with their country code, WhatsApp ids or BSUIDs.",
         show_default=False,
+    ),
+]
+SomeUsers = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="USER", help="Phone numbers with their country code, WhatsApp ids or BSUIDs."
     ),
 ]
 Files = Annotated[
@@ -91,4 +106,60 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Debug = Annotated[
     bool,
     typer.Option("--debug", envvar="BLOCKUSERS_DEBUG", help="Show where an error comes from."),
+]
+
+# Of the deny list.
+
+Store = Annotated[
+    Path,
+    typer.Option(
+        "--store",
+        "-s",
+        metavar="FILE",
+        envvar="BLOCKUSERS_STORE",
+        help="The file of the deny list.",
+    ),
+]
+DEFAULT_STORE: Final = Path("deny.db")
+HashKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--hash-key-file",
+        metavar="FILE",
+        help="The key of a list that holds hashes instead of numbers; or set BLOCKUSERS_HASH_KEY.",
+    ),
+]
+Scope = Annotated[
+    str,
+    typer.Option(
+        "--scope", metavar="ID", help="Only for this business number: its phone number id."
+    ),
+]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for people to read.")]
+Expires = Annotated[
+    str | None,
+    typer.Option(
+        "--expires",
+        metavar="WHEN",
+        callback=_check_expiry,
+        help="When it ends: in 12h, 30d or 8w, or with the day 2026-12-31.",
+    ),
+]
+Allow = Annotated[
+    bool, typer.Option("--allow", help="Never block these users, whatever else the list says.")
+]
+ChosenScope = Annotated[
+    str | None,
+    typer.Option(
+        "--scope",
+        metavar="ID",
+        help="Only entries of this phone number id; or *, those for all numbers.",
+    ),
+]
+ChosenOrigin = Annotated[
+    str | None, typer.Option("--origin", metavar="NAME", help="Only entries with this origin.")
+]
+ChosenAction = Annotated[
+    Literal["deny", "allow"] | None,
+    typer.Option("--action", help="Only entries that deny, or that allow."),
 ]

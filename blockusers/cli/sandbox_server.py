@@ -50,12 +50,7 @@ def serve(rules: Rules, host: str, port: int) -> int:
         try:
             sandbox = stack.enter_context(Sandbox(rules, host=host, port=port))
         except OSError as error:
-            # For a taken port the error's own words name the address as well.
-            number = error.errno or 0
-            why = os.strerror(number).lower() if number > 0 else reason_of(error)
-            raise UsageError(
-                f"cannot listen at {host}:{port}: {why}; choose another with --port"
-            ) from None
+            raise cannot_listen(host, port, error) from None
         emit(
             _GREETING.format(
                 url=sandbox.url,
@@ -68,6 +63,14 @@ def serve(rules: Rules, host: str, port: int) -> int:
         with contextlib.suppress(Interrupted):
             process.run(asyncio.Event().wait())
         return len(sandbox.requests)
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> UsageError:
+    """Return why no server can listen there."""
+    # For a taken port the error's own words name the address as well.
+    number = error.errno or 0
+    why = os.strerror(number).lower() if number > 0 else reason_of(error)
+    return UsageError(f"cannot listen at {host}:{port}: {why}; choose another with --port")
 
 
 def _magic(ending: str, magic: Magic) -> str:

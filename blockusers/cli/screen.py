@@ -70,8 +70,12 @@ class Meter:
     def add(self, outcomes: Sequence[Outcome]) -> None:
         """Count *outcomes*."""
         counts = Counter(outcome.status for outcome in outcomes)
-        self.settled += len(outcomes) - counts[Status.REMAINING]
-        self.failed += counts[Status.FAILED]
+        self.advance(len(outcomes) - counts[Status.REMAINING], counts[Status.FAILED])
+
+    def advance(self, settled: int, failed: int = 0) -> None:
+        """Count users, of whom some failed."""
+        self.settled += settled
+        self.failed += failed
         self._samples.append((self._clock(), self.settled))
         self._print_line()
 

@@ -12,11 +12,10 @@ from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
-from rich.prompt import Confirm
-
 from blockusers.cli import process
 from blockusers.cli.account import Workplace
 from blockusers.cli.process import Interrupted, UsageError, describe, emit_lines, printable
+from blockusers.cli.questions import is_confirmed
 from blockusers.cli.screen import Meter, Screen
 from blockusers.cli.summary import ending, show_faults, to_go_on
 from blockusers.client import Client
@@ -104,35 +103,15 @@ def _show_plan(plan: SyncReport, screen: Screen, *, as_json: bool) -> None:
     (screen.tell if rejected else screen.say)(plan.summary())
 
 
-class _Question(Confirm):
-    """Takes `yes` and `no` as well as `y` and `n`."""
-
-    def process_response(self, value: str) -> bool:
-        """Return the answer."""
-        word = value.strip().lower()
-        return super().process_response({"yes": "y", "no": "n"}.get(word, word))
-
-
 def _is_confirmed(plan: SyncReport, screen: Screen) -> bool:
-    for name, stream in (("stdin", sys.stdin), ("stderr", sys.stderr)):
-        if stream is None or not stream.isatty():
-            raise UsageError(
-                f"{name} is not a terminal, so I cannot ask; check with --dry-run, then add --yes"
-            )
-    if plan.to_remove:
-        removals = len(plan.to_remove)
-        screen.tell(
-            f"{removals:,} of {removals + len(plan.kept):,} blocked users will be unblocked;"
-            " each can be blocked again only after writing to you."
-        )
-    try:
-        return _Question.ask("Go on?", console=screen.console, default=False)
-    except EOFError:
-        screen.tell("")
-        return False
-    except KeyboardInterrupt:
-        screen.tell("")
-        raise Interrupted("interrupted; nothing was done") from None
+    removals = len(plan.to_remove)
+    consequence = (
+        f"{removals:,} of {removals + len(plan.kept):,} blocked users will be unblocked;"
+        " each can be blocked again only after writing to you."
+    )
+    return is_confirmed(
+        screen, consequence if removals else "", otherwise="check with --dry-run, then add --yes"
+    )
 
 
 def _carry_out(workplace: Workplace, plan: SyncReport) -> tuple[SyncReport, Exception | None]:

@@ -23,7 +23,14 @@ from blockusers.cli.app import app
 from blockusers.sandbox import Rules, Sandbox
 from tests.support import until_it_waits
 
-VARIABLES = ("PHONE_NUMBER_ID", "ACCESS_TOKEN", "APP_SECRET", "API_VERSION", "BASE_URL")
+VARIABLES = (
+    "PHONE_NUMBER_ID",
+    "ACCESS_TOKEN",
+    "APP_SECRET",
+    "API_VERSION",
+    "BASE_URL",
+    "VERIFY_TOKEN",
+)
 
 
 @attrs.frozen
@@ -44,7 +51,13 @@ class Command(Protocol):
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run a command without any credentials."""
-    for name in ("BLOCKUSERS_DEBUG", "FORCE_COLOR", "NO_COLOR"):
+    for name in (
+        "BLOCKUSERS_DEBUG",
+        "BLOCKUSERS_HASH_KEY",
+        "BLOCKUSERS_STORE",
+        "FORCE_COLOR",
+        "NO_COLOR",
+    ):
         monkeypatch.delenv(name, raising=False)
 
     def run(*args: object, stdin: str | bytes = "", **env: str | None) -> Ran:

@@ -1,0 +1,89 @@
+"""Opens the deny list that a command works on, with the key of its hashes, and runs the command."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+
+from blockusers.cli import process
+from blockusers.cli.process import UsageError
+from blockusers.cli.screen import Screen
+from blockusers.cli.secret_files import read_secret
+from blockusers.guard.deny_list import DenyList
+from blockusers.guard.stores.sqlite import SqliteStore
+
+T = TypeVar("T")
+
+_HASH_KEY: str = "BLOCKUSERS_HASH_KEY"
+
+
+@attrs.frozen
+class ListFile:
+    """The file of a deny list, and how to read it."""
+
+    path: Path
+    hash_key: str | None = attrs.field(default=None, repr=False)
+    region: str | None = None
+
+    def require(self) -> None:
+        """Raise UsageError if there is no such file: to create one would answer for another."""
+        if not self.path.exists():
+            raise UsageError(
+                f"{self.path}: there is no such deny list; `blockusers deny add` and `deny import`"
+                " create it, --store or BLOCKUSERS_STORE name another"
+            )
+
+    def deny_list(self, store: SqliteStore) -> DenyList:
+        """Return the deny list in *store*.
+
+        Raises:
+            ValueError: The hash key is none.
+        """
+        return DenyList(store, region=self.region, hash_key=self.hash_key)
+
+    def run(self, job: Callable[[DenyList], Coroutine[Any, Any, T]]) -> T:
+        """Run *job* with the deny list, which is open meanwhile.
+
+        Raises:
+            UsageError: It needs another hash key, or an option has no good value.
+            StoreUnavailable: It cannot be read or written.
+            Interrupted: The job was cancelled.
+        """
+
+        async def work() -> T:
+            async with SqliteStore(self.path) as store:
+                return await job(self.deny_list(store))
+
+        with values_as_options():
+            return process.run(work())
+
+
+@contextlib.contextmanager
+def values_as_options() -> Iterator[None]:
+    """Blame the option for an argument that the library rejects; its message begins with a name."""
+    try:
+        yield
+    except ValueError as error:
+        name, _, why = str(error).partition(": ")
+        option = "--hash-key-file" if name == "hash_key" else f"--{name.replace('_', '-')}"
+        raise UsageError(f"{option}: {why}") from None
+
+
+def find_list(
+    screen: Screen, path: Path, hash_key_file: Path | None, region: str | None = None
+) -> ListFile:
+    """Return the deny list that the options and the environment name.
+
+    Raises:
+        UsageError: The key cannot be read.
+    """
+    if hash_key_file is not None:
+        key: str | None = read_secret(screen, hash_key_file, "--hash-key-file")
+    else:
+        key = os.environ.get(_HASH_KEY) or None
+    return ListFile(path, key, region)

@@ -1,0 +1,504 @@
+"""The commands of the deny list: adding, looking up, importing, exporting, forgetting."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import stat
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blockusers.cli.screen import Meter
+from tests.support import PHONE_NUMBER_ID
+
+ANN, BEN, EVE = "+16505550001", "+16505550002", "US.13491208655302741918"
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "deny.db"
+
+
+@pytest.fixture
+def deny(bare: Any, path: Path) -> Callable[..., Any]:
+    """Run a command of the deny list, on one list."""
+
+    def run(command: str, *args: object, **settings: str) -> Any:
+        return bare("deny", command, *args, BLOCKUSERS_STORE=str(path), **settings)
+
+    return run
+
+
+def users(ran: Any) -> list[str]:
+    """Return the first column of what was listed."""
+    return [line.split("\t")[0] for line in ran.lines]
+
+
+# --------------------------------------------------------------------------- adding and removing
+
+
+def test_adds_and_lists(deny: Any, path: Path) -> None:
+    """Who, for which number, why, from whom and until when; the sum is told on stderr."""
+    ran = deny("add", ANN, EVE, "--reason", "spam", "--origin", "anna")
+
+    assert (ran.code, ran.stdout, ran.stderr) == (0, "", f"{path}: 2 entries added\n")
+    assert deny("list").lines == [
+        f"{ANN[1:]}\tdeny\t*\tanna\t\tspam",
+        f"{EVE}\tdeny\t*\tanna\t\tspam",
+    ]
+    assert deny("list").stderr == "2 entries\n"
+
+
+def test_says_what_was_there(deny: Any) -> None:
+    """A second time nothing changes, and another reason is a change."""
+    deny("add", ANN)
+
+    assert "0 entries added, 1 already there" in deny("add", ANN).stderr
+    assert "0 entries added, 1 changed" in deny("add", ANN, "--reason", "insults").stderr
+    assert deny("add", BEN, "--quiet").stderr == ""
+
+
+def test_says_who_cannot_be_added(deny: Any) -> None:
+    """The others are added, and the exit code tells."""
+    ran = deny("add", ANN, "0049 151 234567")
+
+    assert ran.code == 1
+    assert ran.stderr.startswith("rejected: 0049…67 starts with 00, which is dialled, not sent;")
+    assert users(deny("list")) == [ANN[1:]]
+    assert "cannot be a whole number" in deny("add", "+49", "151", "2345678").stderr
+
+
+def test_reads_national_numbers(deny: Any) -> None:
+    """As the other commands do."""
+    assert deny("add", "(11) 91234-5678", "--region", "BR").code == 0
+    assert users(deny("list")) == ["5511912345678"]
+
+
+@pytest.mark.parametrize(
+    ("when", "seconds"), [("12h", 43_200), ("30d", 2_592_000), ("1w", 604_800)]
+)
+def test_an_entry_ends_after_a_span(deny: Any, when: str, seconds: int) -> None:
+    """Of hours, days or weeks."""
+    before = int(time.time())
+    deny("add", ANN, "--expires", when)
+    (row,) = map(json.loads, deny("list", "--json").lines)
+
+    ends = datetime.fromisoformat(row["expires"]).timestamp()
+    assert before + seconds <= ends <= time.time() + seconds
+
+
+def test_an_entry_ends_with_a_day(deny: Any) -> None:
+    """Which is over at midnight, here."""
+    deny("add", ANN, "--expires", "2199-12-31")
+    (row,) = map(json.loads, deny("list", "--json").lines)
+
+    assert datetime.fromisoformat(row["expires"]) == datetime(2200, 1, 1).astimezone()
+
+
+@pytest.mark.parametrize(
+    ("when", "why"),
+    [
+        ("soon", "'soon' is no span such as 12h, 30d or 8w, and no date such as 2026-12-31"),
+        ("9999-12-31", "'9999-12-31' is no span"),
+        ("2001-01-01", "2001-01-01 has passed"),
+    ],
+)
+def test_doubts_when_it_ends(deny: Any, when: str, why: str) -> None:
+    """What is no time, or has passed, is a wrong usage."""
+    ran = deny("add", ANN, "--expires", when)
+
+    assert ran.code == 2
+    assert why in " ".join(ran.stderr.replace("│", " ").split())
+
+
+def test_blames_the_option(deny: Any) -> None:
+    """What the library rejects is said in the words of the command line."""
+    ran = deny("add", ANN, "--scope", "anna")
+
+    assert ran.code == 2
+    assert ran.stderr.startswith("blockusers: --scope: must be `*` or a phone number id")
+
+
+def test_removes_users(deny: Any, path: Path) -> None:
+    """All of their entries, or those of one origin; files name them, too."""
+    deny("add", ANN, BEN, "--origin", "anna")
+    deny("add", ANN, "--origin", "ben")
+
+    assert deny("remove", ANN, "--origin", "ben").stderr == f"{path}: 1 entry removed\n"
+    assert deny("remove", "--file", "-", stdin=f"{ANN}\n").code == 0
+    assert users(deny("list")) == [BEN[1:]]
+    assert deny("remove", "12").code == 1
+
+
+def test_an_import_is_undone(deny: Any) -> None:
+    """By its origin; without a terminal only with --yes, for it can be a long list."""
+    deny("add", ANN, "--origin", "june.csv")
+    deny("add", BEN)
+    asked = deny("remove", "--origin", "june.csv")
+
+    assert asked.code == 2
+    assert "stdin is not a terminal, so I cannot ask; add --yes if you are sure" in asked.stderr
+    assert deny("remove", "--origin", "june.csv", "--yes").code == 0
+    assert users(deny("list")) == [BEN[1:]]
+
+
+def test_asks_before_it_removes_an_import(deny: Any, at_terminal: Any, path: Path) -> None:
+    """It says how much goes; a no keeps it."""
+    deny("add", ANN, "--scope", PHONE_NUMBER_ID)
+    line = ("deny", "remove", "--scope", PHONE_NUMBER_ID, "--store", path)
+    no = at_terminal(*line, keys=[("Go on?", b"n\n")])
+
+    assert no.code == 1
+    assert "1 entry will be removed; whom the guard blocked for them, it unblocks" in no.stderr
+    assert "nothing was done" in no.stderr
+    assert at_terminal(*line, keys=[("Go on?", b"y\n")]).code == 0
+    assert deny("list").lines == []
+
+
+def test_removes_nobody_by_accident(deny: Any) -> None:
+    """Without users, origin or scope nothing is meant."""
+    deny("add", ANN)
+
+    assert "name the users, or a file" in deny("remove", "--yes").stderr
+    assert users(deny("list")) == [ANN[1:]]
+
+
+def test_forgets_a_user(deny: Any, at_terminal: Any, path: Path) -> None:
+    """Whatever the list knows, when somebody is sure of it."""
+    deny("add", ANN, BEN)
+    line = ("deny", "erase", ANN, "--store", path)
+    no = at_terminal(*line, keys=[("Go on?", b"\x04")])
+
+    assert no.code == 1
+    assert "All that is stored about +1650…01 will be deleted" in no.stderr
+    assert at_terminal(*line, keys=[("Go on?", b"y\n")]).code == 0
+    assert users(deny("list")) == [BEN[1:]]
+    assert deny("erase", BEN, "--yes").stderr == f"{path}: +1650…02 is forgotten, 1 entry removed\n"
+
+
+def test_forgets_nobody_else(deny: Any) -> None:
+    """What names nobody is not looked for."""
+    deny("add", ANN)
+    ran = deny("erase", "0049151234567", "--yes")
+
+    assert ran.code == 2
+    assert ran.stderr.startswith("blockusers: 0049…67 starts with 00")
+
+
+# --------------------------------------------------------------------------- looking
+
+
+def test_lists_what_is_chosen(deny: Any) -> None:
+    """By scope, origin and action."""
+    deny("add", ANN, "--origin", "anna", "--scope", PHONE_NUMBER_ID)
+    deny("add", BEN, "--allow")
+
+    assert users(deny("list", "--scope", PHONE_NUMBER_ID)) == [ANN[1:]]
+    assert users(deny("list", "--origin", "anna")) == [ANN[1:]]
+    assert users(deny("list", "--action", "allow")) == [BEN[1:]]
+
+
+def test_says_who_is_denied(deny: Any) -> None:
+    """And why; in whatever spelling. What names nobody is the exit code."""
+    deny("add", ANN, "--reason", "spam", "--origin", "anna", "--expires", "2199-12-31")
+    deny("add", EVE)
+    ran = deny("check", "+1 650 555 0001", EVE, BEN, "0049 151 234567")
+
+    assert ran.code == 1
+    assert [line.partition(": ")[2] for line in ran.lines[1:]] == [
+        "denied",
+        "not denied",
+        "rejected: starts with 00, which is dialled, not sent; write + instead of 00",
+    ]
+    assert ran.lines[0].startswith("+1 650 555 0001: denied: spam, origin anna, until ")
+    assert ran.stderr == "4 inputs: 2 denied, 1 rejected\n"
+
+
+def test_says_where_somebody_is_denied(deny: Any) -> None:
+    """Numbers that differ are named, or one is asked for."""
+    deny("add", ANN)
+    deny("add", ANN, "--allow", "--scope", PHONE_NUMBER_ID)
+
+    assert deny("check", ANN).lines == [f"{ANN}: denied; not denied on {PHONE_NUMBER_ID}"]
+    assert deny("check", ANN, "--number", "1").lines == [f"{ANN}: denied on 1"]
+
+
+def test_checks_files(deny: Any, tmp_path: Path) -> None:
+    """With the line, and as JSON; a line that cannot be read is the exit code."""
+    file = tmp_path / "a.jsonl"
+    file.write_text(f'"{ANN}"\n"12"\n{{\n')
+    deny("add", ANN, "--reason", "spam")
+    ran = deny("check", "--file", file, "--json")
+    first, second = map(json.loads, ran.lines)
+
+    assert ran.code == 1
+    assert (first["where"], first["user"], first["denied"]) == (f"{file}, line 1", ANN, True)
+    assert first["entries"]["*"]["reason"] == "spam"
+    assert (second["denied"], second["entries"]) == (None, {})
+    assert second["note"].startswith("has 2 digits")
+    assert deny("check", "--file", file).lines[0] == f"{file}, line 1: {ANN}: denied: spam"
+    assert deny("check", BEN).code == 0
+
+
+def test_counts_what_there_is(deny: Any) -> None:
+    """By scope, action and origin; and what a guard has to do."""
+    deny("add", ANN, BEN, "--origin", "anna", "--expires", "30d")
+    deny("add", EVE, "--allow", "--scope", "1")
+    ran = deny("status", "--number", PHONE_NUMBER_ID)
+
+    assert ran.lines == [
+        "3 entries, 2 of them with an end",
+        "          2  deny   all numbers  anna",
+        "          1  allow  1  (no origin)",
+        f"{PHONE_NUMBER_ID}: 0 to block, 0 to unblock, 0 blocked by the guard",
+    ]
+    counted = json.loads(deny("status", "--json").stdout)
+    assert (counted["entries"], counted["expiring"], counted["numbers"]) == (3, 2, {})
+    assert {"scope": "1", "action": "allow", "origin": "", "entries": 1} in counted["groups"]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("list",), ("check", ANN), ("status",), ("export",), ("remove", ANN), ("erase", ANN)],
+)
+def test_no_list_is_not_an_empty_one(deny: Any, path: Path, args: tuple[str, ...]) -> None:
+    """A list that is not there is said to be, and is not created."""
+    ran = deny(*args)
+
+    assert ran.code == 2
+    assert ran.stderr.startswith(f"blockusers: {path}: there is no such deny list; `blockusers")
+    assert not path.exists()
+
+
+def test_another_file_is_left_alone(deny: Any, path: Path) -> None:
+    """One line says what it is, and it stays what it was."""
+    path.write_bytes(b"these are my notes\n" * 100)
+    ran = deny("add", ANN)
+
+    assert ran.code == 3
+    assert ran.stderr == (
+        f"blockusers: the store {path}: it is not a SQLite database; name another file\n"
+    )
+    assert path.read_bytes() == b"these are my notes\n" * 100
+
+
+# --------------------------------------------------------------------- files to be imported
+
+
+def test_imports_files(deny: Any, tmp_path: Path, path: Path) -> None:
+    """Lines, tables and JSON Lines; each origin is its file. A second import changes nothing."""
+    lines, table = tmp_path / "lines.txt", tmp_path / "june.csv"
+    lines.write_text(f"{ANN}\n{BEN}\n")
+    table.write_text(f"name;phone\nEve;{EVE}\nAnn;{ANN}\n")
+
+    assert deny("import", lines).stderr.startswith(f"{path}: 2 entries added, after ")
+    assert deny("import", table, "--column", "phone", "--reason", "spam").code == 0
+    assert [line.split("\t")[::3] for line in deny("list").lines] == [
+        [ANN[1:], "june.csv"],
+        [ANN[1:], "lines.txt"],
+        [BEN[1:], "lines.txt"],
+        [EVE, "june.csv"],
+    ]
+    again = deny("import", lines)
+    assert f"{path}: 0 entries added, 2 already there, after" in again.stderr
+    assert deny("import", lines, "--quiet").stderr == ""
+
+
+def test_imports_stdin(deny: Any) -> None:
+    """With an origin that says where it comes from."""
+    assert deny("import", "-", stdin=f"{ANN}\n").code == 0
+    assert deny("import", "-", "--origin", "feed", "--allow", stdin=f"{ANN}\n").code == 0
+    assert deny("list").lines == [
+        f"{ANN[1:]}\tallow\t*\tfeed\t\t",
+        f"{ANN[1:]}\tdeny\t*\tstdin\t\t",
+    ]
+
+
+def test_reports_each_line_that_is_rejected(deny: Any, tmp_path: Path, path: Path) -> None:
+    """With its number and the reason, in the order of the file; the rest is imported."""
+    file = tmp_path / "june.csv"
+    file.write_text(f'phone\n{BEN}\n4.91512E+12\n\n" "\n0049151234567\n{ANN}\n"open\n')
+    ran = deny("import", file)
+
+    assert ran.code == 1
+    dialled = "starts with 00, which is dialled, not sent; write + instead of 00"
+    decimal = "looks like a spreadsheet's decimal number; format that column as text"
+    assert ran.stderr.splitlines()[:-1] == [
+        f"{file}, line 1: taken for a header: phone",
+        f"{file}, line 8: unexpected end of data; is a quote not closed?",
+        f"{file}, line 3: 4.91…12 {decimal} and export it again, digits may be lost",
+        f"{file}, line 6: 0049…67 {dialled}",
+    ]
+    assert f"{path}: 2 entries added, 3 rejected, 1 empty cell skipped, after" in ran.stderr
+    assert users(deny("list")) == [ANN[1:], BEN[1:]]
+
+
+def test_an_interrupted_import_says_what_it_did(
+    deny: Any, monkeypatch: pytest.MonkeyPatch, path: Path
+) -> None:
+    """What was imported stays, and the same line goes on."""
+    advance = Meter.advance
+
+    def interrupt(meter: Meter, *counts: int) -> None:
+        advance(meter, *counts)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Meter, "advance", interrupt)
+    numbers = "\n".join(f"+1650{number:07}" for number in range(40_000))
+    ran = deny("import", "-", stdin=numbers)
+
+    assert ran.code == 130
+    assert f"{path}: 32,000 entries added, after" in ran.stderr
+    assert "ended early: interrupted\nTo go on, import again" in ran.stderr
+
+
+# --------------------------------------------------------------------------- exporting
+
+
+def test_an_export_is_imported_as_it_was(deny: Any, tmp_path: Path, bare: Any) -> None:
+    """Scope, action, reason, origin and expiry of each entry, exceptions among them."""
+    deny("add", ANN, "--reason", '=1+1, "spam"', "--origin", "@anna", "--expires", "30d")
+    deny("add", EVE, "--allow", "--scope", PHONE_NUMBER_ID)
+    file, other = tmp_path / "backup.csv", tmp_path / "other.db"
+    assert deny("export", "--output", file).stderr == "2 entries\n"
+    assert bare("deny", "import", file, "--store", other).code == 0
+
+    assert bare("deny", "list", "--store", other).lines == deny("list").lines
+    assert "2 already there" in deny("import", file).stderr
+
+
+def test_an_export_is_safe(deny: Any, tmp_path: Path) -> None:
+    """No cell is a formula, each row a line, and only its owner reads the file."""
+    deny("add", ANN, "--reason", "=cmd()\nsecond")
+    file = tmp_path / "a.csv"
+    file.write_text("older")
+    deny("export", "--output", file)
+    (row,) = csv.DictReader(file.read_text().splitlines())
+
+    assert row["reason"] == "'=cmd() second"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert deny("export").stdout == file.read_text()
+    assert [each.name for each in tmp_path.glob("*.csv*")] == ["a.csv"]
+
+
+def test_exports_what_is_chosen(deny: Any) -> None:
+    """By scope, origin and action."""
+    deny("add", ANN, "--origin", "anna")
+    deny("add", BEN)
+
+    assert [line.split(",")[0] for line in deny("export", "--origin", "anna").lines] == [
+        "user",
+        ANN[1:],
+    ]
+
+
+def test_an_export_goes_into_a_file(deny: Any, tmp_path: Path) -> None:
+    """What is none, or cannot be written, is left alone."""
+    deny("add", ANN)
+
+    assert "must be a file, not a folder" in deny("export", "--output", tmp_path).stderr
+    ran = deny("export", "--output", tmp_path / "no" / "a.csv")
+    assert (ran.code, "no such file or directory" in ran.stderr) == (2, True)
+
+
+def test_half_an_export_is_none(deny: Any, tmp_path: Path) -> None:
+    """An older one is kept when the list cannot be read."""
+    file = tmp_path / "a.csv"
+    file.write_text("older")
+    (tmp_path / "deny.db").write_bytes(b"garbage" * 1000)
+
+    assert deny("export", "--output", file).code == 3
+    assert file.read_text() == "older"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.csv", "deny.db"]
+
+
+def test_rows_of_an_export_say_all_themselves(deny: Any, tmp_path: Path) -> None:
+    """An option beside them would contradict them, and make an exception a denial."""
+    deny("add", ANN, "--allow")
+    file = tmp_path / "a.csv"
+    deny("export", "--output", file)
+    ran = deny("import", file, "--column", "user")
+
+    assert ran.code == 2
+    assert "its rows have their own scope, action, reason, origin and expiry" in ran.stderr
+
+
+def test_damaged_rows_of_an_export_are_rejected(deny: Any, tmp_path: Path) -> None:
+    """Each with its line; what has expired since is not added."""
+    file = tmp_path / "a.csv"
+    rows = [
+        "user,scope,action,reason,origin,added,expires",
+        f"{ANN},*,deny,,,,2001-01-01T00:00:00Z",
+        f"{ANN},*,ban,,,,",
+        f"{ANN},*,deny,,,,soon",
+        f"{ANN},*",
+        f"{ANN},*,deny,,,,,more",
+        f"{BEN},*,deny,,,,",
+    ]
+    file.write_text("\n".join(rows))
+    ran = deny("import", file)
+
+    assert ran.code == 1
+    assert ran.stderr.splitlines()[:-1] == [
+        f"{file}, line 3: the action must be deny or allow",
+        f"{file}, line 4: the expiry must be a time such as 2026-12-31T23:00:00Z",
+        f"{file}, line 5: must have 7 cells",
+        f"{file}, line 6: must have 7 cells",
+    ]
+    assert "1 entry added, 4 rejected, 1 expired since the export" in ran.stderr
+    file.write_text(f"{rows[0]}\n{'1' * 200_000},*,deny,,,,")
+    assert "line 1: field larger than field limit" in deny("import", file).stderr
+
+
+# --------------------------------------------------------------------------- hashes
+
+
+def test_a_list_of_hashes(deny: Any, tmp_path: Path) -> None:
+    """With the key users are found; without it they are not even shown."""
+    key = tmp_path / "key"
+    key.write_text(f"{KEY}\n")
+    key.chmod(0o600)
+    deny("add", ANN, "--hash-key-file", key)
+    listed = deny("list", BLOCKUSERS_HASH_KEY=KEY)
+
+    assert ANN[1:] not in listed.stdout
+    assert listed.stderr == "1 entry; users are hashes, for the list holds nothing else\n"
+    assert deny("check", ANN, "--hash-key-file", key).lines == [f"{ANN}: denied"]
+    without = deny("list")
+    assert without.code == 2
+    assert without.stderr == "blockusers: --hash-key-file: this list was made with one; pass it\n"
+
+
+def test_hashes_cannot_be_imported(deny: Any, tmp_path: Path) -> None:
+    """An export of them says in its first line what they are."""
+    deny("add", ANN, BLOCKUSERS_HASH_KEY=KEY)
+    file = tmp_path / "a.csv"
+    deny("export", "--output", file, BLOCKUSERS_HASH_KEY=KEY)
+    ran = deny("import", file)
+
+    assert file.read_text().startswith("user_hash,scope,")
+    assert ran.code == 2
+    assert "it holds hashes, which cannot be imported; copy the list's file instead" in ran.stderr
+
+
+def test_warns_of_a_key_that_others_can_read(deny: Any, tmp_path: Path) -> None:
+    """Or that is none."""
+    key = tmp_path / "key"
+    key.write_text(KEY)
+    key.chmod(0o644)
+
+    assert (
+        f"others can read {key}: chmod 600 {key}" in deny("add", ANN, "--hash-key-file", key).stderr
+    )
+    key.write_text("short")
+    assert (
+        "--hash-key-file: must have at least 16 bytes"
+        in deny("list", "--hash-key-file", key).stderr
+    )
