@@ -58,7 +58,7 @@ def main() -> None:
 
 def _kill_it(service: Service, _: Sandbox) -> None:
     chance = random.Random(1)
-    for _ in range(KILLS):
+    for _kill in range(KILLS):
         time.sleep(chance.uniform(0.1, 0.6))
         service.kill()
         service.start()
@@ -174,8 +174,7 @@ async def _patience() -> None:
             for person in people:
                 sandbox.message_from(person)
                 await guard.see(Sighting(NUMBER, (person,)))
-            while len(sandbox.blocklist()) < len(people):
-                await asyncio.sleep(0.1)
+            await _until_true(lambda: len(sandbox.blocklist()) == len(people))
             print(
                 f"{len(people)} people at 0.1 requests/s: all blocked after"
                 f" {time.monotonic() - began:.0f} s, {len(sandbox.requests)} requests"
@@ -192,17 +191,21 @@ async def _room() -> None:
             for person in people:
                 sandbox.message_from(person)
                 await guard.see(Sighting(NUMBER, (person,)))
-                while person not in sandbox.blocklist():
-                    await asyncio.sleep(0.001)
+                await _until_true(lambda: person in sandbox.blocklist())  # noqa: B023
                 blocked_at.append(person)
                 most = max(most, len(sandbox.blocklist()))
                 too_soon += len(set(blocked_at[-10:]) - sandbox.blocklist())
             touched = set(by_hand) - sandbox.blocklist()
             print(
                 f"{len(people)} people, room for 100: each blocked in turn, at most {most} at once,"
-                f" {len(touched)} of {len(by_hand)} blocked by hand touched, {too_soon} times one of"
-                f" the last ten evicted, {len(sandbox.requests)} requests"
+                f" {len(touched)} of {len(by_hand)} blocked by hand touched,"
+                f" {too_soon} times one of the last ten evicted, {len(sandbox.requests)} requests"
             )
+
+
+async def _until_true(true: Callable[[], bool]) -> None:
+    while not true():  # noqa: ASYNC110  # it happens in another thread
+        await asyncio.sleep(0.001)
 
 
 @asynccontextmanager

@@ -10,9 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from shutil import which
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
@@ -22,6 +25,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from blockusers import Account
+from blockusers.guard import DenyList, Guard, SqliteStore, Webhook
+from blockusers.guard.service import make_app
 from blockusers.sandbox import Rules, Sandbox, glitches
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -103,6 +109,7 @@ def start(name: str, folder: Path, prepare: Callable[[Sandbox], object]) -> Iter
                 "TELEGRAM_SERVER": "http://{}:{}".format(*telegram.getsockname()),
                 "TELEGRAM_TOKEN": "42:abc",
                 "MODERATORS": "4711,4712",
+                "DENY_STORE": str(folder / "deny.db"),
             },
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -124,6 +131,8 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Exa
         "pywa_bot": ("pywa_bot.py", Sandbox.blocklist),
         "fastapi_service": ("fastapi_service.py", Sandbox.blocklist),
         "aiohttp_service": ("aiohttp_service.py", Sandbox.blocklist),
+        "guard_aiohttp": ("guard_aiohttp.py", Sandbox.blocklist),
+        "guard_pywa": ("guard_pywa.py", Sandbox.blocklist),
         "nightly": ("nightly.py", Sandbox.blocklist),
         "nightly, with an expired token": ("nightly.py", expire),
     }
@@ -220,7 +229,72 @@ async def test_pywa_bot(examples: dict[str, Example]) -> None:
     assert len(sandbox.requests) == 2
 
 
-def webhook(sandbox: Sandbox, sender: str, text: str) -> dict[str, object]:
+@pytest.mark.parametrize(("name", "path"), [("guard_aiohttp", "/webhook"), ("guard_pywa", "/")])
+async def test_guarded_bots(examples: dict[str, Example], name: str, path: str) -> None:
+    """Who sends spam is denied and blocked; when they write again, they are blocked again."""
+    example = examples[name]
+    sandbox = example.sandbox
+
+    async def is_blocked() -> bool:
+        return sandbox.blocklist() == {ANN}
+
+    async with example.browser() as browser:
+        for sender, text in [("16505559876", "Hi"), (ANN, "Free money!")]:
+            body = orjson.dumps(webhook(sandbox, sender, text, time.time()))
+            assert await post(browser, path, body, "guessed") in {401, 403}
+            assert await post(browser, path, body, SECRET) == 200
+        await example.until(is_blocked)
+        sandbox.unblock(ANN)
+        later = orjson.dumps(webhook(sandbox, ANN, "Hi", time.time() + 5))
+        assert await post(browser, path, later, SECRET) == 200
+        await example.until(is_blocked)
+
+    assert example.output.read_text().count("to answer: Hi") == 1
+
+
+@pytest.mark.skipif(which("node") is None, reason="needs Node")
+async def test_a_bot_in_another_language() -> None:
+    """Behind the guard it sees whoever is not denied, under a signature of its own secret."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    bot = await asyncio.create_subprocess_exec(
+        "node",
+        str(EXAMPLES / "behind_guard.mjs"),
+        env={**os.environ, **SECRETS, "PORT": str(port)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    hook = Webhook(SECRET, "change me")
+    with Sandbox(Rules(window=None, app_secret=SECRET)) as sandbox, TemporaryDirectory() as folder:
+        deny_list = DenyList(SqliteStore(f"{folder}/deny.db"))
+        async with (
+            Guard([Account(**sandbox.credentials)], deny_list, webhook=hook) as guard,
+            TestServer(
+                make_app(guard, webhook=hook, forward=f"http://127.0.0.1:{port}", drop_denied=True)
+            ) as server,
+            aiohttp.ClientSession(f"http://127.0.0.1:{port}") as direct,
+            aiohttp.ClientSession(server.make_url("/")) as browser,
+        ):
+            await deny_list.add([ANN])
+            async with asyncio.timeout(20):
+                while not await answers(direct):
+                    await asyncio.sleep(0.02)
+            for sender, text in [(ANN, "Free money!"), ("16505559876", "Hi")]:
+                body = orjson.dumps(webhook(sandbox, sender, text, time.time()))
+                assert await post(direct, "/", body, "guessed") == 401
+                assert await post(browser, "/webhook", body) == 200
+            async with asyncio.timeout(20):
+                while sandbox.blocklist() != {ANN}:
+                    await asyncio.sleep(0.02)
+    bot.terminate()
+    output, _ = await bot.communicate()
+
+    assert output == b"to answer: Hi\n"
+
+
+def webhook(
+    sandbox: Sandbox, sender: str, text: str, wrote_at: float = 1764000000
+) -> dict[str, object]:
     """Return what Meta posts for a message.
 
     https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/payload-examples
@@ -233,7 +307,7 @@ def webhook(sandbox: Sandbox, sender: str, text: str) -> dict[str, object]:
         "from": sender,
         "from_user_id": user,
         "id": f"wamid.{sender}",
-        "timestamp": "1764000000",
+        "timestamp": str(int(wrote_at)),
         "type": "text",
         "text": {"body": text},
     }

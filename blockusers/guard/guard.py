@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections import ChainMap, Counter
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final, Self, cast
@@ -16,6 +16,7 @@ from blockusers.guard.drain import OnFull
 from blockusers.guard.entries import EVERYWHERE, Change, Entry
 from blockusers.guard.intents import Intent
 from blockusers.guard.number import GuardedNumber
+from blockusers.guard.payload import LARGEST
 from blockusers.guard.status import GuardStatus
 from blockusers.guard.stores.protocol import Store, StoreUnavailable
 from blockusers.guard.webhooks import (
@@ -35,8 +36,6 @@ from blockusers.values.outcome import Operation, User, named_by
 
 _LOG: Final = logging.getLogger("blockusers")
 
-LARGEST_BODY: Final = 3 * 1024 * 1024
-"""Meta's webhooks have at most 3 MB."""
 WINDOW: Final = 24 * 3600.0
 """Seconds after somebody's last message in which Meta lets the business block them:
 https://developers.facebook.com/docs/whatsapp/cloud-api/block-users"""
@@ -184,7 +183,7 @@ class Guard:
             raise TypeError(
                 "webhook: Guard(…, webhook=Webhook(app_secret, verify_token)) is needed"
             )
-        if len(raw) > LARGEST_BODY:
+        if len(raw) > LARGEST:
             return 413
         try:
             speaks_for = self._webhook.verify(raw, signature)
@@ -297,7 +296,7 @@ class Guard:
                 key = intent.phone_number_id, intent.person
                 if key not in intents or intents[key].wrote_at < intent.wrote_at:
                     intents[key] = intent
-        aliases = ChainMap(*(verdict.aliases for verdict in verdicts))
+        aliases = dict(pair for verdict in verdicts for pair in verdict.aliases.items())
         if intents or aliases:
             await self._store.want(intents.values(), aliases)
         return [verdict.entry for verdict in verdicts]

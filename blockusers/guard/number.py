@@ -44,7 +44,7 @@ class GuardedNumber:
 
     async def _denied_by(self, known: Record | Intent) -> str | None:
         verdict = await self._deny_list.recognize(known.ids, known.phone_number_id)
-        return verdict.entry and verdict.entry.user
+        return None if verdict.entry is None else verdict.entry.user
 
     async def _carry_out(
         self, operation: Operation, users: Sequence[str], rank: Rank

@@ -37,7 +37,7 @@ _load = lazily(
     {
         "glitches": "Glitch",
         "magic": "MAGIC Magic",
-        "records": "RecordedRequest",
+        "records": "RecordedRequest RecordedWebhook",
         "rules": "SANDBOX_TOKEN Rules",
         "server": "Credentials Sandbox",
     },

@@ -366,7 +366,7 @@ async def test_wanted_again(store: Store, clock: Clock) -> None:
     await store.want([block(message="m1", not_after=5000.0), block(BOB)], {})
     async with store.queue(HERE) as queue:
         first, _ = await queue.take(2, LATE)
-        await queue.settle([Result(first, retry_at=1500.0)])
+        await queue.settle([Result(first, retry_at=1500.0, tries=1)])
         assert await queue.due_at() == 1500.0
     clock.now = 1010.0
     (again,) = await store.want([block(wrote_at=1005.0, not_after=4000.0)], {})
@@ -433,7 +433,7 @@ async def test_put_off(store: Store, clock: Clock) -> None:
     async with store.queue(HERE) as queue:
         assert await queue.due_at() == 1000.0
         (first,) = await queue.take(9, LATE)
-        await queue.settle([Result(first, retry_at=1030.0)])
+        await queue.settle([Result(first, retry_at=1030.0, tries=1)])
         assert await queue.take(9, LATE) == []
         assert await queue.due_at() == 1030.0
         clock.now = 1030.0
