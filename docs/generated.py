@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from itertools import groupby
 from textwrap import dedent
-from typing import Final
+from typing import Any, Final
 
 import typer
 from typer.testing import CliRunner
@@ -22,7 +23,7 @@ from blockusers.values import errors
 from blockusers.values.errors import CODES, Code
 
 COLUMNS: Final = 88
-COMMANDS: Final = [*typer.main.get_command(app).commands]  # type: ignore[attr-defined]  # a group
+PROGRAM: Final = typer.main.get_command(app)
 
 
 def error_codes() -> str:
@@ -75,8 +76,16 @@ def metrics() -> str:
 def command_line() -> str:
     """Return what `--help` prints, for the program and for each command."""
     parts = [f"```none\n{help_of()}\n```"]
-    parts += [f"## {name}\n\n```none\n{help_of(name)}\n```" for name in COMMANDS]
+    for name in commands_of(PROGRAM):
+        parts.append(f"## {' '.join(name)}\n\n```none\n{help_of(*name)}\n```")
     return "\n\n".join(parts)
+
+
+def commands_of(group: Any, *before: str) -> Iterator[tuple[str, ...]]:
+    """Yield the names of all commands, such as `deny` and `deny add`."""
+    for name, command in getattr(group, "commands", {}).items():
+        yield (*before, name)
+        yield from commands_of(command, *before, name)
 
 
 def help_of(*command: str) -> str:
