@@ -76,8 +76,9 @@ def metrics() -> str:
 def command_line() -> str:
     """Return what `--help` prints, for the program and for each command."""
     parts = [f"```none\n{help_of()}\n```"]
-    for name in commands_of(PROGRAM):
-        parts.append(f"## {' '.join(name)}\n\n```none\n{help_of(*name)}\n```")
+    parts += [
+        f"## {' '.join(name)}\n\n```none\n{help_of(*name)}\n```" for name in commands_of(PROGRAM)
+    ]
     return "\n\n".join(parts)
 
 
