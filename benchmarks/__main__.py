@@ -16,10 +16,11 @@ BENCHMARKS: Final = {
     "memory": "the most memory that a job of 64,000 numbers takes",
     "imports": "the time that importing the library takes, over that of its dependencies",
     "guard": "a guard under load, killed, starved, replayed and behind a slow limit",
+    "deny-list": "a deny list of a million entries: import, size, lookups, beside a plain dict",
     "faults": "jobs under all faults together; counts the violations of what is promised",
     "stress": "colliding, cancelled and closed calls against a bare server; counts the same",
 }
-"""A module of this package each, with a function `main`."""
+"""A module of this package each (with `_` for `-`), with a function `main`."""
 
 
 def main() -> None:
@@ -37,6 +38,9 @@ def main() -> None:
     parser.add_argument(
         "--loop", choices=["asyncio", "uvloop"], default="asyncio", help="what `stress` runs on"
     )
+    parser.add_argument(
+        "--entries", type=int, default=1_000_000, help="how many `deny-list` imports"
+    )
     parser.add_argument("--logs", help="the folder for the logs of `stress`")
     arguments = parser.parse_args()
     names = list(BENCHMARKS) if arguments.names == ["all"] else arguments.names
@@ -45,11 +49,13 @@ def main() -> None:
     if not names:
         parser.print_help()
     for name in names:
-        run = importlib.import_module(f"benchmarks.{name}").main
+        run = importlib.import_module(f"benchmarks.{name.replace('-', '_')}").main
         if name == "faults":
             run(arguments.hours)
         elif name == "stress":
             run(arguments.scenarios, arguments.seed, arguments.loop, arguments.logs)
+        elif name == "deny-list":
+            run(arguments.entries)
         else:
             run()
 

@@ -23,7 +23,17 @@ from blockusers.values import errors
 from blockusers.values.errors import CODES, Code
 
 COLUMNS: Final = 88
-PROGRAM: Final = typer.main.get_command(app)
+
+
+def _commands(group: Any, *before: str) -> Iterator[tuple[str, ...]]:
+    """Yield the words of each command; of a group, those of its own commands behind it."""
+    for name, command in group.commands.items():
+        yield *before, name
+        if hasattr(command, "commands"):
+            yield from _commands(command, *before, name)
+
+
+COMMANDS: Final = [*_commands(typer.main.get_command(app))]
 
 
 def error_codes() -> str:
@@ -76,17 +86,8 @@ def metrics() -> str:
 def command_line() -> str:
     """Return what `--help` prints, for the program and for each command."""
     parts = [f"```none\n{help_of()}\n```"]
-    parts += [
-        f"## {' '.join(name)}\n\n```none\n{help_of(*name)}\n```" for name in commands_of(PROGRAM)
-    ]
+    parts += [f"## {' '.join(words)}\n\n```none\n{help_of(*words)}\n```" for words in COMMANDS]
     return "\n\n".join(parts)
-
-
-def commands_of(group: Any, *before: str) -> Iterator[tuple[str, ...]]:
-    """Yield the names of all commands, such as `deny` and `deny add`."""
-    for name, command in getattr(group, "commands", {}).items():
-        yield (*before, name)
-        yield from commands_of(command, *before, name)
 
 
 def help_of(*command: str) -> str:

@@ -32,15 +32,13 @@ _LISTED: Final = 1000
 _DENIED: Final = 9
 """How many of those on the list write."""
 _STRANGERS: Final = 51
-_SHOWN: Final = 2
+_SHOWN: Final = 1
 _PER_SECOND: Final = 8
 _LOOKED_EVERY: Final = 0.001
-_PATIENCE: Final = 10.0
 _NEXT: Final = """
 Next, with your own number (the first start says what it needs):
   {0} deny import spammers.csv --column phone
-  {0} guard --port 8080
-  {0} guard --help"""
+  {0} guard --port 8080"""
 
 
 @attrs.frozen
@@ -77,6 +75,8 @@ class Show:
 
     screen: Screen
     seconds: float
+    patience: float = 10.0
+    """How many seconds it waits for a block before it says that there is none."""
     _shown: int = attrs.field(default=0, init=False)
     """How many people were shown who are not on the list."""
 
@@ -117,13 +117,13 @@ class Show:
                     self._shown += 1
                     self._say(visit.phone, "is not on the list")
         return {
-            phone: Seen(task.result(), sandbox.message_from(phone) is None)
+            phone: Seen(task.result(), kept_back=sandbox.message_from(phone) is None)
             for phone, task in seen.items()
         }
 
     async def _watch(self, sandbox: Sandbox, phone: str, began: float) -> float | None:
         """Return after how many seconds the sandbox has blocked somebody; None if it does not."""
-        while (seconds := time.perf_counter() - began) < _PATIENCE:
+        while (seconds := time.perf_counter() - began) < self.patience:
             if phone in sandbox.blocklist():
                 self._say(phone, f"is on the list: blocked after {seconds * 1000:.0f} ms")
                 return seconds
@@ -140,7 +140,7 @@ class Seen:
 
     seconds: float | None
     """After how many they were blocked; None if they were not."""
-    kept_back: bool
+    kept_back: bool = attrs.field(kw_only=True)
     """Whether their next message did not reach the business."""
 
 
@@ -166,10 +166,9 @@ def conclude(
     )
     if times:
         screen.tell(
-            f"  from the message until the block: median {statistics.median(times):.0f} ms,"
-            f" worst {times[-1]:.0f} ms;"
+            f"  from message to block: median {statistics.median(times):.0f} ms,"
+            f" worst {times[-1]:.0f} ms; Meta's own time comes on top"
         )
-        screen.tell("  at Meta, add the time that its own answer takes")
     kept_back = sum(each.kept_back for each in seen.values())
     screen.tell(f"  they wrote again: {kept_back} of {len(seen)} messages did not get through")
     screen.tell(_NEXT.format(program()))

@@ -20,7 +20,6 @@ Report: TypeAlias = Callable[[Result, float | None], object]
 _REASONS: Final = {
     "expired": "the message is older than 24 hours",
     "full": "the blocklist is full; somebody is unblocked for them",
-    "paused": "Meta refuses every request for this number",
 }
 
 

@@ -159,7 +159,9 @@ class _Log:
     """Whether there are several business numbers, so that each line names its own."""
 
     def answered(self, result: Result, seconds: float | None) -> None:
-        """Tell of a person."""
+        """Tell of a person; not of all who wait while a number pauses, which is told once."""
+        if result.reason == "paused":
+            return
         say = self.screen.say if result.done else self.screen.tell
         say(self._line(result.intent.phone_number_id, in_words(result, seconds)))
 

@@ -135,6 +135,7 @@ To import again changes nothing.{_STORE}
 
 \b
 [cyan]blockusers deny import june.csv --column phone --reason spam[/]
+[cyan]blockusers deny import - --origin feed < numbers.txt[/]
 [cyan]blockusers deny remove --origin june.csv[/]   undoes it"""
 
 DENY_EXPORT: Final = f"""\
@@ -142,20 +143,23 @@ Write the entries as CSV, for a spreadsheet, a backup or another list.{_STORE}
 
 \b
 [cyan]blockusers deny export --output backup.csv[/]
-[cyan]blockusers deny import backup.csv --store other.db[/]"""
+[cyan]blockusers deny export --origin june.csv | wc -l[/]
+[cyan]blockusers deny import backup.csv --store other.db[/]   what it wrote"""
 
 DENY_ERASE: Final = f"""\
 Forget a user: delete all that the list and the guard know about them, as people may demand. Who \
 is blocked stays blocked; [cyan]blockusers unblock[/] them first if you want to.{_STORE}
 
 \b
-[cyan]blockusers deny erase +16505551234[/]"""
+[cyan]blockusers deny erase +16505551234[/]
+[cyan]blockusers deny erase US.13491208655302741918 --yes[/]"""
 
 DENY_STATUS: Final = f"""\
 Count the entries by scope, action and origin, and with --number what a guard has to do.{_STORE}
 
 \b
-[cyan]blockusers deny status --number 106540352242922[/]"""
+[cyan]blockusers deny status[/]
+[cyan]blockusers deny status --number 106540352242922 --json[/]"""
 
 GUARD: Final = f"""\
 Serve the webhook that Meta posts to, and block people on the deny list when they write.

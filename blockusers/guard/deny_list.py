@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from operator import attrgetter
@@ -32,7 +33,7 @@ _BATCH: Final = 2000
 _SORTED: Final = 32_000
 """Entries that are sorted before they are added: neighbours share pages of the store."""
 _PAGE: Final = 1000
-_PARENT: Final = ".ENT."
+_PARENT: Final = re.compile(r"[A-Z]{2}\.ENT\.[A-Za-z0-9]{1,128}")
 
 
 @attrs.frozen
@@ -307,7 +308,8 @@ class DenyList:
         Raises:
             ValueError: None of them names anybody.
         """
-        names = sorted(self._names(ids), key=lambda name: ("." in name, _PARENT in name))
+        # A number has no dot, a BSUID one, a parent id two.
+        names = sorted(self._names(ids), key=lambda name: name.count("."))
         if not names:
             raise ValueError("ids: none of them names anybody")
         return self._keys.of(max(same_person(names[0]), key=len))
@@ -322,8 +324,8 @@ class DenyList:
 
     def sent_as(self, ids: Iterable[str]) -> str | None:
         """Return the id that names a sender to the server: the number if there is one."""
-        names = [name for name in self._names(ids) if _PARENT not in name]
-        return min(names, key=lambda name: "." in name, default=None)
+        names = [name for name in self._names(ids) if not _PARENT.fullmatch(name)]
+        return min(names, key=lambda name: name.count("."), default=None)
 
     def digest(self, message_id: str | None) -> str:
         """Return a digest of a message's id, which itself holds the number of its sender."""
@@ -340,7 +342,7 @@ class DenyList:
                 return reader.read(id_).key
             except ValueError:
                 pass
-        return id_ if isinstance(id_, str) and _PARENT in id_ else None
+        return id_ if isinstance(id_, str) and _PARENT.fullmatch(id_) else None
 
     async def _check_key(self, *, is_adding: bool = False) -> None:
         """Check that the store is one with this `hash_key`, or without any.

@@ -122,7 +122,7 @@ def test_the_demos_commands_can_be_copied(
     monkeypatch.setattr(sys, "argv", ["/x/blockusers"])
     monkeypatch.setattr(shutil, "which", lambda _: which)
 
-    assert shown == demo._program()
+    assert shown == demo.program()
 
 
 def test_the_demo_shows_what_is_wrong(bare: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,6 +193,7 @@ async def test_what_names_nobody_is_not_matched(deny_list: DenyList) -> None:
     await deny_list.add([ANN])
 
     assert await deny_list.match("", "nobody", PARENT, phone_number_id=HERE) is None
+    assert await deny_list.match("US.ENT.\ud800", 7.0, phone_number_id=HERE) is None  # type: ignore[arg-type]
     assert await deny_list.match("", "nobody", PARENT, ANN, phone_number_id=HERE) is not None
 
 

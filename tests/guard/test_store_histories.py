@@ -312,4 +312,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=40, stateful_step_count=40)
+TestHistories.settings = settings(max_examples=25, stateful_step_count=40)

@@ -624,6 +624,20 @@ async def test_unblocks_that_are_not_dropped(store: Store, clock: Clock, how: st
     assert (await store.counts(HERE)).unblocks == 1
 
 
+async def test_a_block_ends_what_an_unblock_may_do(store: Store, clock: Clock) -> None:
+    """Who was blocked again after a lost unblock is blocked for certain."""
+    await has_blocked(store, block())
+    async with store.queue(HERE) as queue:
+        await store.want([unblock()], {})
+        await queue.settle([Result((await queue.take(9, LATE))[0], lost=True)])
+        clock.now = 1030.0
+        await store.want([block(wrote_at=1030.0)], {})
+        await queue.settle([Result((await queue.take(9, LATE))[0], done=True)])
+        await store.want([unblock()], {})
+        await queue.rechecked({ANN: ANN}, [])
+    assert await store.counts(HERE) == Counts(0, 0, 1, None)
+
+
 async def test_forgets(store: Store, clock: Clock) -> None:
     """What was settled before is deleted; what is open, and what came later, stays."""
     await has_blocked(store, block(message="m1"))
@@ -695,6 +709,12 @@ async def test_one_failure_harms_no_other(store: Store) -> None:
     assert results[::2] == [(1, 0), (1, 0)]
     assert isinstance(results[1], UnicodeEncodeError)
     assert [each.user for each in await entries(store)] == [ANN, BOB]
+
+    results = await asyncio.gather(
+        store.find([ANN]), store.find(["\ud800"]), store.find([CAT]), return_exceptions=True
+    )
+    assert results[::2] == [[Found(ANN, entry())], []]
+    assert isinstance(results[1], UnicodeEncodeError)
 
 
 async def test_cancelling_harms_nobody(store: Store) -> None:

@@ -50,9 +50,10 @@ class Queue(Protocol):
     async def take(self, limit: int, late: float) -> Sequence[Intent]:
         """Return the oldest open intents that are due, at most *limit*, and note them as sent.
 
-        All are of one operation and of one rank, the first rank that has any.  The note says
-        that a request with this operation may take effect for *late* seconds from the end of the
-        process that sent it; see `Store.queue`.
+        All are of one operation and of one rank, the first rank that has any.  What is taken is
+        not taken again before it is settled, whatever is wanted meanwhile; or before another drain
+        takes over.  The note says that a request with this operation may take effect for *late*
+        seconds after its end; see `settle` and `Store.queue`.
         """
         ...
 
@@ -60,9 +61,11 @@ class Queue(Protocol):
         """Note what became of intents that were taken.
 
         Of a result that is `done` the record is written (a block) or deleted (an unblock),
-        whatever the version.  The intent is settled, or put off to `retry_at`, only if its version
-        is still the newest of that user.  The note that it was sent is dropped unless the
-        result is `lost`.  What is settled keeps neither `user` nor `ids`.
+        whatever the version; it is marked for a recheck if the entry is gone, or an exception was
+        made, while it was sent.  The intent is settled, or put off to `retry_at`, only if its
+        version is still the newest of that user.  If the result is `lost`, the opposite operation
+        is not due before *late* seconds from now on, as they were given to `take`.  What is settled
+        keeps neither `user` nor `ids`.
         """
         ...
 
@@ -90,8 +93,11 @@ class Queue(Protocol):
 
         Args:
             denied: Of the people who are still denied, the key of the entry; an open intent to
-                unblock one of them is dropped, unless it is noted as sent.
+                unblock one of them is dropped, unless it was sent and may have taken effect, or
+                makes room.
             unblock: The intents for those who are not.
+
+        A record that was marked again since `rechecks` stays marked.
         """
         ...
 
@@ -147,7 +153,11 @@ class Store(Protocol):
         ...
 
     async def entries(self, chosen: Filter, after: Entry | None, limit: int) -> Sequence[Entry]:
-        """Return a page of the entries in the order of their keys, from behind *after* on."""
+        """Return a page of the entries in the order of their keys, from behind *after* on.
+
+        That is the order of user, scope, action and origin.  What has expired is among them until
+        `expire` removes it.
+        """
         ...
 
     async def count(self, chosen: Filter) -> int:
@@ -204,14 +214,18 @@ class Store(Protocol):
         ...
 
     async def forget(self, before: float) -> None:
-        """Delete the intents that were settled, and notes of messages, before this moment."""
+        """Delete what is needed no more since this moment.
+
+        That is the intents that were settled, notes of messages, and the aliases of users who have
+        no entry.  What was deleted is in no file any more a day later.
+        """
         ...
 
     def queue(self, phone_number_id: str) -> AbstractAsyncContextManager[Queue]:
         """Wait until nobody else drains this number, then hold it.
 
-        It is free again when its holder leaves the block, or dies.  Intents that were noted as
-        sent by an earlier holder are not taken for the opposite operation until the time has
-        passed, from now on, that was noted with them.
+        It is free again when its holder leaves the block, or dies.  What an earlier holder had
+        taken can be taken again at once; for the opposite operation not before the time has passed,
+        from now on, that was noted with it.
         """
         ...

@@ -138,6 +138,7 @@ class SqliteStore:
         def work(connection: sqlite3.Connection) -> int:
             keys = entry_sql.related(connection, ids)
             intent_sql.erase(connection, {*keys, *persons})
+            intent_sql.scrub(connection, now)
             return entry_sql.erase(connection, keys, now)
 
         return await self._write(work, wakes=True, cleans=True)
@@ -165,9 +166,10 @@ class SqliteStore:
 
     async def forget(self, before: float) -> None:
         """Delete the intents that were settled, and notes of messages, before this moment."""
+        now = self._clock()
 
         def work(connection: sqlite3.Connection) -> None:
-            intent_sql.forget(connection, before)
+            intent_sql.forget(connection, before, now)
             entry_sql.forget(connection, before)
 
         await self._write(work, cleans=True)

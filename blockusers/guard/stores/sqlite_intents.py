@@ -20,6 +20,7 @@ OPEN: Final = 1
 TAKEN: Final = 2
 _REMEMBERED: Final = 10
 """Messages of one second that are known again."""
+_SCRUBBED_EVERY: Final = 24 * 3600.0
 _VALUES: Final = "(SELECT value FROM json_each(?))"
 _OPPOSITE: Final = {"block": "unblock", "unblock": "block"}
 
@@ -56,7 +57,7 @@ class IntentRow:
     seen_at: float | None = None
     """Of the newest settled block: its `wrote_at`."""
     seen: str = "[]"
-    """Of the newest settled block: its `messages`."""
+    """Of the newest settled blocks: their `messages`."""
 
     def intent(self) -> Intent:
         """Return it as those see it who carry it out."""
@@ -144,8 +145,6 @@ class IntentRow:
     def close(self, now: float) -> None:
         """Note that nothing is wanted any more; forget what names the user."""
         if self.operation == "block":
-            if self.seen_at != self.wrote_at:
-                self.seen = "[]"
             self.seen_at, self.seen = self.wrote_at, _union(self.seen, self.messages)
         self.state, self.settled_at = SETTLED, compact(now)
         self.user, self.ids, self.messages = "", "[]", "[]"
@@ -220,10 +219,28 @@ def counts(connection: sqlite3.Connection, number: str) -> Counts:
     )
 
 
-def forget(connection: sqlite3.Connection, before: float) -> None:
+def forget(connection: sqlite3.Connection, before: float, now: float) -> None:
     """Delete intents that were settled, and notes of moves that were made, before this moment."""
     connection.execute("DELETE FROM intents WHERE state = 0 AND settled_at < ?", (before,))
     connection.execute("DELETE FROM moves WHERE made_at < ?", (before,))
+    (scrubbed_at,) = connection.execute("SELECT scrubbed_at FROM sequence").fetchone()
+    if now - scrubbed_at >= _SCRUBBED_EVERY:
+        scrub(connection, now)
+
+
+def scrub(connection: sqlite3.Connection, now: float) -> None:
+    """Write the tables that hold plain numbers anew, so that no copy of deleted ones is left.
+
+    SQLite overwrites what is deleted (`secure_delete`), but not what it copied to another page
+    before.  A page that no table uses any more is overwritten whole.
+    """
+    for table in ("intents", "records"):
+        selected = connection.execute(f"SELECT * FROM {table}")
+        places = ", ".join("?" * len(selected.description))
+        rows = selected.fetchall()
+        connection.execute(f"DELETE FROM {table}")
+        connection.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
+    connection.execute("UPDATE sequence SET scrubbed_at = ?", (now,))
 
 
 def erase(connection: sqlite3.Connection, keys: Iterable[str]) -> None:

@@ -104,7 +104,7 @@ SCHEMA: Final = (
     "CREATE INDEX intents_open ON intents (number, rank, operation, made_at) WHERE state > 0",
     "CREATE INDEX intents_settled ON intents (settled_at) WHERE state = 0",
     "CREATE INDEX intents_of_entry ON intents (entry)",
-    "CREATE TABLE sequence (last INTEGER NOT NULL)",
-    "INSERT INTO sequence VALUES (0)",
+    "CREATE TABLE sequence (last INTEGER NOT NULL, scrubbed_at NOT NULL)",
+    "INSERT INTO sequence VALUES (0, 0)",
 )
 """Creates everything in an empty database."""

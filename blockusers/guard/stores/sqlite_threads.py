@@ -20,6 +20,8 @@ T = TypeVar("T")
 Work: TypeAlias = Callable[[sqlite3.Connection], T]
 
 _LONGEST_GROUP: Final = 256
+_OF_THE_FILE: Final = (sqlite3.OperationalError, sqlite3.DatabaseError)
+"""Errors that are not one job's: a full disk, a damaged file. Their subclasses are."""
 _POLLED_EVERY: Final = 0.2
 """Seconds between two looks whether another process has changed the file."""
 
@@ -74,8 +76,13 @@ class Job:
     error: Exception | None = None
 
     def run(self, connection: sqlite3.Connection) -> None:
-        """Do it."""
-        self.result = self.work(connection)
+        """Do it, and keep its error if that is its own; raise one that is everybody's."""
+        try:
+            self.result = self.work(connection)
+        except Exception as error:
+            if type(error) in _OF_THE_FILE:
+                raise
+            self.error = error
 
     def deliver(self) -> None:
         """Tell who waits, in their event loop."""
@@ -203,12 +210,8 @@ class Writer(Worker):
 
     def _do_one(self, connection: sqlite3.Connection, job: Job) -> None:
         connection.execute("SAVEPOINT job")
-        try:
-            job.run(connection)
-        except sqlite3.OperationalError:  # a full disk, say: it is everybody's
-            raise
-        except Exception as error:
-            job.error = error
+        job.run(connection)
+        if job.error is not None:
             connection.execute("ROLLBACK TO job")
         connection.execute("RELEASE job")
 

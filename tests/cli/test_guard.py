@@ -1,0 +1,432 @@
+"""The webhook service of the command line: what it needs, what it prints, how it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from blockusers import Account, Operation
+from blockusers.cli.deny_list import ListFile
+from blockusers.cli.guard_demo import Seen, Show, conclude, make_visits
+from blockusers.cli.guard_log import ReportingStore, in_words
+from blockusers.cli.guard_service import Service, find_accounts
+from blockusers.cli.screen import Screen
+from blockusers.guard import Webhook
+from blockusers.guard.intents import Intent, Result
+from blockusers.sandbox import Rules, Sandbox
+from tests.guard.support import block, signed, until, webhook_of
+from tests.support import PHONE_NUMBER_ID, TOKEN, Clock
+
+ANN, BEN = "16505550001", "16505550002"
+SECRET, VERIFY = "0123456789abcdef0123456789abcdef", "mine"
+ENVIRONMENT = {
+    "WHATSAPP_PHONE_NUMBER_ID": PHONE_NUMBER_ID,
+    "WHATSAPP_ACCESS_TOKEN": TOKEN,
+    "WHATSAPP_APP_SECRET": SECRET,
+    "WHATSAPP_VERIFY_TOKEN": VERIFY,
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "deny.db"
+
+
+@pytest.fixture
+def guard(bare: Any, path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run the command, and press Ctrl-C when it says how to stop it."""
+    say = Screen.say
+
+    def press(screen: Screen, text: str, style: str = "") -> None:
+        say(screen, text, style)
+        if text == "Ctrl-C stops it.":
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Screen, "say", press)
+
+    def run(*args: object, **env: str | None) -> Any:
+        settings = {**ENVIRONMENT, "BLOCKUSERS_STORE": str(path), **env}
+        return bare("guard", *args, **settings)
+
+    return run
+
+
+def on_paper() -> tuple[Screen, io.StringIO]:
+    """Return a screen, and what is on it."""
+    paper = io.StringIO()
+    return Screen(Console(file=paper, width=200, highlight=False)), paper
+
+
+# --------------------------------------------------------------------------- starting and ending
+
+
+def test_says_what_to_enter_at_meta(guard: Any, bare: Any, path: Path) -> None:
+    """Where it listens, for which number, with how many entries; no secret is shown."""
+    bare("deny", "add", ANN, "--store", path)
+    ran = guard("--port", 0)
+
+    assert (ran.code, ran.stdout) == (0, "")
+    assert re.sub(r":\d+/", ":PORT/", ran.stderr).splitlines() == [
+        f"guarding 1 number: {PHONE_NUMBER_ID}",
+        f"deny list: {path}, 1 entry",
+        "listening at http://127.0.0.1:PORT/webhook",
+        "",
+        "Enter in Meta's App Dashboard, under WhatsApp > Configuration:",
+        "  Callback URL    https://YOUR-HOST/webhook; a proxy with HTTPS there leads it here",
+        "  Verify token    what WHATSAPP_VERIFY_TOKEN holds",
+        "  Webhook fields  messages",
+        "",
+        "Ctrl-C stops it.",
+        "stopped; whoever is still to be blocked is written down for the next start",
+    ]
+
+
+def test_begins_with_an_empty_list(guard: Any, path: Path) -> None:
+    """It says how to fill it; and what it means to listen to other machines."""
+    ran = guard("--port", 0, "--host", "0.0.0.0")
+
+    assert ran.code == 0
+    assert "add somebody, also while this runs: blockusers deny add" in ran.stderr
+    assert "Others can reach 0.0.0.0: let them in through the proxy alone." in ran.stderr
+    assert path.exists()
+
+
+def test_an_address_of_the_newer_kind_is_a_url(guard: Any) -> None:
+    """With the brackets that it has in URLs."""
+    assert "listening at http://[::1]:" in guard("--port", 0, "--host", "::1").stderr
+
+
+def test_says_what_is_missing_and_where_it_is(guard: Any) -> None:
+    """All of it at once."""
+    ran = guard(WHATSAPP_APP_SECRET=None, WHATSAPP_VERIFY_TOKEN=None)
+
+    own = "any text of your own; you enter it under WhatsApp > Configuration, too"
+    assert ran.code == 2
+    assert ran.stderr.splitlines() == [
+        "blockusers: set the environment variables; Meta's App Dashboard shows what to:",
+        "  WHATSAPP_APP_SECRET       App settings > Basic > App secret",
+        f"  WHATSAPP_VERIFY_TOKEN     {own}",
+        "To try it without an account: blockusers guard --sandbox",
+    ]
+    ran = guard(WHATSAPP_ACCESS_TOKEN=None)
+    assert "set the environment variable; " in ran.stderr
+    assert "WHATSAPP_ACCESS_TOKEN     Business settings > System users" in ran.stderr
+
+
+def test_takes_the_token_from_a_file(guard: Any, tmp_path: Path) -> None:
+    """As the other commands do."""
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+
+    assert guard("--port", 0, "--token-file", file, WHATSAPP_ACCESS_TOKEN=None).code == 0
+
+
+def test_a_bad_secret_is_named(guard: Any) -> None:
+    """By its variable."""
+    ran = guard(WHATSAPP_VERIFY_TOKEN=" mine")
+
+    assert ran.code == 2
+    assert ran.stderr.startswith("blockusers: WHATSAPP_VERIFY_TOKEN: must not be empty, nor have")
+
+
+def test_a_port_that_is_taken(guard: Any) -> None:
+    """One line says what to do."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ran = guard("--port", port)
+
+    assert ran.code == 2
+    assert ran.stderr == (
+        f"blockusers: cannot listen at 127.0.0.1:{port}: address already in use;"
+        " choose another with --port\n"
+    )
+
+
+def test_a_file_that_is_no_list(guard: Any, path: Path) -> None:
+    """Is left alone."""
+    path.write_bytes(b"these are my notes\n" * 100)
+    ran = guard("--port", 0)
+
+    assert ran.code == 3
+    assert ran.stderr.startswith(f"blockusers: the store {path}: it is not a SQLite database")
+    assert path.read_bytes() == b"these are my notes\n" * 100
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "says"),
+    [
+        (["--forward", "anna"], {}, "--forward: must be the URL of the bot's webhook"),
+        (["--drop-denied"], {}, "--drop-denied: is about what is forwarded"),
+        (["--sandbox", "--forward", "http://127.0.0.1/"], {}, "--sandbox has an account"),
+        ([], {"BLOCKUSERS_HASH_KEY": "0" * 32}, "--hash-key-file: this list was made without one"),
+        ([], {"BLOCKUSERS_HASH_KEY": "0"}, "--hash-key-file: must have at least 16 bytes"),
+    ],
+)
+def test_options_that_are_no_good(  # noqa: PLR0917
+    guard: Any, bare: Any, path: Path, args: list[str], env: dict[str, str], says: str
+) -> None:
+    """Are blamed by their names, before anything is served."""
+    bare("deny", "add", ANN, "--store", path)
+    ran = guard("--port", 0, *args, **env)
+
+    assert ran.code == 2
+    assert ran.stderr.startswith(f"blockusers: {says}")
+
+
+# --------------------------------------------------------------------------- several numbers
+
+
+def accounts_file(folder: Path, content: object) -> Path:
+    file = folder / "accounts.json"
+    file.write_text(content if isinstance(content, str) else json.dumps(content))
+    file.chmod(0o600)
+    return file
+
+
+def account(number: str = PHONE_NUMBER_ID, **fields: object) -> dict[str, object]:
+    return {"phone_number_id": number, "access_token": TOKEN, **fields}
+
+
+def test_guards_several_numbers(guard: Any, tmp_path: Path) -> None:
+    """From a file, of which it says when others can read it."""
+    file = accounts_file(tmp_path, [account("1"), account("2")])
+    file.chmod(0o644)
+    ran = guard("--port", 0, "--accounts", file, WHATSAPP_PHONE_NUMBER_ID=None)
+
+    assert ran.code == 0
+    assert f"others can read {file}: chmod 600 {file}\nguarding 2 numbers: 1, 2\n" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[\n{]", "line 2: broken JSON: "),
+        ({}, 'must be a list: [{"phone_number_id": "…", "access_token": "…"}, …]'),
+        ([], "must be a list"),
+        ([account(), 1], "account 2: must be an object, with the fields phone_number_id, access_"),
+        ([account(token=TOKEN)], "account 1: there is no field 'token'; phone_number_id, access_"),
+        ([{"phone_number_id": "1"}], "account 1: access_token is missing"),
+        ([account("+1650")], "account 1: phone_number_id: must be digits"),
+        ([account(api_version=25)], "account 1: api_version: must look like"),
+        ([account(app_secret=1)], "account 1: app_secret: must be"),
+        ([account(), account("2"), account()], "accounts 1 and 3 have the same phone_number_id"),
+    ],
+)
+def test_says_which_account_is_wrong(guard: Any, tmp_path: Path, content: Any, says: str) -> None:
+    """And which field of it."""
+    file = accounts_file(tmp_path, content)
+    ran = guard("--accounts", file)
+
+    assert ran.code == 2
+    assert f"blockusers: --accounts {file}" in ran.stderr
+    assert says in ran.stderr
+
+
+def speaks_for(webhook: Webhook, secret: str) -> Collection[str] | None:
+    body = webhook_of(ANN)
+    return webhook.verify(body, signed(body, secret))
+
+
+def test_a_secret_speaks_for_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And for no other; what an account does not say is in the environment."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    own = "f" * 32
+    file = accounts_file(tmp_path, [account("1", app_secret=own), account("2")])
+    accounts, webhook = find_accounts(on_paper()[0], file, None)
+
+    assert [each.phone_number_id for each in accounts] == ["1", "2"]
+    assert set(speaks_for(webhook, own) or ()) == {"1"}
+    assert set(speaks_for(webhook, SECRET) or ()) == {"2"}
+
+
+def test_a_common_secret_speaks_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As numbers of one app have it; then the environment need not have it."""
+    monkeypatch.setenv("WHATSAPP_VERIFY_TOKEN", VERIFY)
+    monkeypatch.delenv("WHATSAPP_APP_SECRET", raising=False)
+    rows = [account("1", app_secret=SECRET), account("2", app_secret=SECRET)]
+    _, webhook = find_accounts(on_paper()[0], accounts_file(tmp_path, rows), None)
+
+    assert speaks_for(webhook, SECRET) is None
+
+
+# --------------------------------------------------------------------------- at work
+
+
+def service_for(sandbox: Sandbox, path: Path, **fields: str) -> Service:
+    accounts = [
+        Account(**{**sandbox.credentials_of(number), **fields})
+        for number in sandbox.rules.phone_number_ids
+    ]
+    return Service(accounts, Webhook(SECRET, VERIFY), ListFile(path))
+
+
+async def test_tells_who_is_blocked(path: Path) -> None:
+    """A line for each: when, masked, after how long; others pass in silence."""
+    screen, paper = on_paper()
+    with Sandbox(app_secret=SECRET) as sandbox:
+        async with service_for(sandbox, path).running(screen) as (guard, url):
+            await guard.deny_list.add([ANN])
+            sandbox.post_webhooks_to(url)
+            sandbox.message_from(BEN)
+            sandbox.message_from(ANN)
+            await until(lambda: "blocked" in paper.getvalue())
+
+        assert sandbox.blocklist() == {ANN}
+    assert re.fullmatch(r"\d\d:\d\d:\d\d 1650…01 blocked after \d+ ms\n", paper.getvalue())
+
+
+async def test_tells_of_a_number_that_pauses(path: Path) -> None:
+    """Which one, and why; each line names its number where there are several."""
+    screen, paper = on_paper()
+    with Sandbox(Rules(phone_number_ids=("1", "2")), app_secret=SECRET) as sandbox:
+        service = service_for(sandbox, path, access_token="revoked")
+        async with service.running(screen) as (guard, url):
+            await guard.deny_list.add([ANN])
+            sandbox.post_webhooks_to(url)
+            sandbox.message_from(ANN, phone_number_id="2")
+            await until(lambda: "paused, tried again every" in paper.getvalue())
+
+    (line,) = paper.getvalue().splitlines()
+    assert line[9:].startswith("2 paused, tried again every 60 s: the access token is invalid or")
+
+
+def result(**fields: Any) -> Result:
+    return Result(block(ANN, 0.0), **fields)
+
+
+UNBLOCK = Intent(PHONE_NUMBER_ID, ANN, Operation.UNBLOCK, ANN)
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds", "line"),
+    [
+        (result(done=True), 0.0425, "1650…01 blocked after 42 ms"),
+        (result(done=True), None, "1650…01 blocked"),
+        (Result(UNBLOCK, done=True), None, "1650…01 unblocked"),
+        (result(reason="expired"), 1, "1650…01 not blocked: the message is older than 24 hours"),
+        (
+            result(reason="139103", retry_at=1.0),
+            1,
+            "1650…01 not blocked: an internal error at Meta (139103); it will be tried again",
+        ),
+        (result(reason="4711"), 1, "1650…01 not blocked: 4711"),
+    ],
+)
+def test_says_what_became_of_somebody(given: Result, seconds: float | None, line: str) -> None:
+    """In the words of people, and masked."""
+    assert in_words(given, seconds) == line
+
+
+async def test_forgets_whom_others_block(path: Path) -> None:
+    """Where another process carries the intents out, their times are not kept for ever."""
+    clock, told = Clock(0.0), []
+    store = ReportingStore(path, lambda _, after: told.append(after), clock=clock, remembered=1)
+    async with store:
+        await store.want([block(ANN, store.clock())], {})
+        clock.now += 1
+        await store.want([block(BEN, store.clock())], {})
+        clock.now += 1
+        async with store.queue(PHONE_NUMBER_ID) as queue:
+            page = await queue.take(10, 0)
+            await queue.settle([Result(each, done=True) for each in page])
+
+    assert sorted(told, key=str) == [1.0, None]
+
+
+# --------------------------------------------------------------------------- the show
+
+
+def test_shows_itself(guard: Any) -> None:
+    """People write to a sandbox, and those on the list are blocked; on one screen."""
+    ran = guard("--sandbox", "--seconds", "0.3")
+    lines = ran.stderr.splitlines()
+
+    assert ran.code == 0
+    assert len(re.findall("writes, is on the list: blocked after [0-9]+ ms", ran.stderr)) == 9
+    assert "✓ 9 of these 9 are blocked now, and 0 others" in ran.stderr
+    assert "they wrote again: 9 of 9 messages did not get through" in ran.stderr
+    assert len(lines) <= 23
+    assert max(map(len, lines)) <= 79
+    assert guard("--sandbox", "--seconds", "0.1", "--quiet").stderr.count("blocked after") == 0
+
+
+def test_the_same_people_write_each_time() -> None:
+    """And nobody writes who is on the list and was not chosen to."""
+    listed, visits = make_visits(3.0)
+
+    assert (listed, visits) == make_visits(3.0)
+    assert len({each.phone for each in visits if each.denied}) == 9
+    assert {each.phone for each in visits if each.denied} == {each.phone for each in visits} & {
+        *listed
+    }
+
+
+@pytest.mark.parametrize(
+    ("seen", "blocked", "says"),
+    [
+        ({ANN: Seen(None, kept_back=False)}, {ANN}, "✗ 1 of these 1 are blocked now, and 0 others"),
+        (
+            {ANN: Seen(0.02, kept_back=True)},
+            {ANN, BEN},
+            "✗ 1 of these 1 are blocked now, and 1 others",
+        ),
+    ],
+)
+def test_the_show_is_honest(seen: dict[str, Seen], blocked: set[str], says: str) -> None:
+    """Who was not blocked in time, or should not be, is a failure."""
+    screen, paper = on_paper()
+
+    assert not conclude(screen, seen, 10, blocked)
+    assert says in paper.getvalue()
+
+
+async def test_the_show_does_not_wait_for_ever() -> None:
+    """Nobody is said to be blocked whose block was not seen."""
+    screen, paper = on_paper()
+
+    assert not await Show(screen, 0.1, patience=0.0).run()
+    assert "blocked after" not in paper.getvalue()
+
+
+# --------------------------------------------------------------------------- a process
+
+
+def test_a_process_that_is_asked_to_end(bare: Any, path: Path) -> None:
+    """It blocks who writes; SIGTERM ends it as it should."""
+    bare("deny", "add", ANN, "--store", path)
+    with Sandbox(app_secret=SECRET) as sandbox:
+        env = {
+            **os.environ,
+            **ENVIRONMENT,
+            "WHATSAPP_ACCESS_TOKEN": sandbox.rules.access_token,
+            "WHATSAPP_BASE_URL": sandbox.url,
+        }
+        line = [sys.executable, "-m", "blockusers", "guard", "--port", "0", "--store", str(path)]
+        with subprocess.Popen(line, env=env, stderr=subprocess.PIPE, text=True) as running:
+            assert running.stderr is not None
+            shown = ""
+            for text in running.stderr:
+                shown += text
+                if text.startswith("listening at "):
+                    sandbox.post_webhooks_to(text.split()[-1])
+                    sandbox.message_from(ANN)
+                if "blocked after" in text:
+                    running.send_signal(signal.SIGTERM)
+            assert running.wait(30) == 0, shown
+        assert sandbox.blocklist() == {ANN}
+    assert shown.endswith("is written down for the next start\n")
