@@ -130,6 +130,25 @@ def test_shell(block: Block, tmp_path: Path) -> None:
         assert len(sandbox.requests) == 1
 
 
+def test_the_show_of_a_guard() -> None:
+    """`blockusers guard --sandbox` looks as it does on the page, but for its figures."""
+    command = [sys.executable, "-m", "blockusers", "guard", "--sandbox", "--seconds", "1"]
+    ran = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    shown = re.findall("```none\n(A sandbox.*?)```", TEXTS["docs/start/guard.md"], re.DOTALL)
+    printed, _, _ = ran.stderr.partition("\nNext,")
+
+    # What is printed about one person can come before or after what is printed about another.
+    assert [sorted(re.sub("[0-9,.]+", "…", text).splitlines()) for text in shown] == [
+        sorted(re.sub("[0-9,.]+", "…", printed).splitlines())
+    ]
+
+
 def timeless(text: str) -> str:
     """Return *text* without the seconds that something took."""
     return re.sub(r"[0-9.]+ s\b", "… s", text)
