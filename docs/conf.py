@@ -10,7 +10,7 @@ from typing import Any, Final
 from sphinx.pycode import ModuleAnalyzer
 
 import blockusers
-from blockusers import sandbox
+from blockusers import guard, sandbox
 
 sys.path.insert(0, str(Path(__file__).parent))
 import generated
@@ -41,10 +41,12 @@ maximum_signature_line_length = 80
 toc_object_entries_show_parents = "hide"
 
 # Inventories of other projects would need the network, so only our own names are links.
-nitpick_ignore_regex = [(r"py:.*", r"(?!blockusers\.).*"), (r"py:class", r".*\.Provider")]
+nitpick_ignore_regex = [(r"py:.*", r"(?!blockusers\.).*"), (r"py:class", r".*\.(Provider|Store)")]
 
-PUBLIC: Final = {name: f"blockusers.{name}" for name in blockusers.__all__} | {
-    name: f"blockusers.sandbox.{name}" for name in sandbox.__all__
+PUBLIC: Final = {
+    name: f"{package.__name__}.{name}"
+    for package in (blockusers, sandbox, guard)
+    for name in package.__all__
 }
 """Where each public name is documented."""
 

@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import pytest
 
 import blockusers
 from blockusers import Account, Client
+from blockusers import guard as guard_package
 from blockusers.sandbox import Rules, Sandbox, glitches
 
 
@@ -46,20 +47,38 @@ def run_tests(code: str, _: Sandbox) -> None:
         raise AssertionError("its tests do not pass")
 
 
+def run_guarded(code: str, sandbox: Sandbox) -> None:
+    """Run a part of a program that has an open guard, its deny list, and a sandbox."""
+    asyncio.run(_with_guard(code, sandbox))
+
+
 async def _with_client(code: str, sandbox: Sandbox) -> None:
-    names: dict[str, Any] = {name: getattr(blockusers, name) for name in blockusers.__all__}
-    names |= {"asyncio": asyncio, "sandbox": sandbox, "glitches": glitches}
     async with Client(account := Account.from_env()) as client:
-        names |= {"client": client, "account": account}
-        block = compile(code, "<block>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        waiting = eval(block, names)  # None if it awaits nothing
-        if waiting is not None:
-            await waiting
+        await _run(code, {"client": client, "account": account, "sandbox": sandbox})
+
+
+async def _with_guard(code: str, sandbox: Sandbox) -> None:
+    deny_list = guard_package.DenyList(guard_package.SqliteStore("deny.db"))
+    async with guard_package.Guard([account := Account.from_env()], deny_list) as guard:
+        names = {"guard": guard, "deny_list": deny_list, "account": account, "sandbox": sandbox}
+        await _run(code, names)
+
+
+async def _run(code: str, given: Mapping[str, Any]) -> None:
+    """Run a part of a program with *given* and everything that can be imported."""
+    names: dict[str, Any] = {"asyncio": asyncio, "glitches": glitches}
+    for package in (blockusers, guard_package):
+        names |= {name: getattr(package, name) for name in package.__all__}
+    block = compile(code, "<block>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    waiting = eval(block, names | {**given})  # None if it awaits nothing
+    if waiting is not None:
+        await waiting
 
 
 KINDS: dict[str, Callable[[str, Sandbox], None]] = {
     "run": run_program,
     "with client": run_part,
+    "with guard": run_guarded,
     "pytest": run_tests,
 }
 

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ import typer
 
 import blockusers
 from blockusers import Account
+from blockusers import guard as guard_package
 from blockusers import sandbox as sandbox_package
 from blockusers.cli.app import app
 from blockusers.sandbox import Rules, Sandbox
@@ -25,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 FENCE = re.compile(
-    r"(?:<!-- (?P<how>run|with client|pytest) -->\n)?"
+    r"(?:<!-- (?P<how>run|with client|with guard|pytest) -->\n)?"
     r"^```(?P<language>python|sh)\n(?P<code>.*?)^```$"
     r"(?:\n\n<!-- prints -->\n```text\n(?P<prints>.*?)^```$)?",
     flags=re.DOTALL | re.MULTILINE,
@@ -37,7 +38,7 @@ class Block(NamedTuple):
 
     where: str
     how: str | None
-    """How it is run: alone (`run`), by `pytest`, or `with client`."""
+    """How it is run: alone (`run`), by `pytest`, or `with client` or `with guard`."""
     language: str
     code: str
     prints: str | None
@@ -53,6 +54,12 @@ def found_on(page: str, text: str) -> Iterator[Block]:
 BLOCKS = [block for page, text in TEXTS.items() for block in found_on(page, text)]
 PYTHON = [each for each in BLOCKS if each.language == "python"]
 SHELL = [each for each in BLOCKS if each.language == "sh"]
+COMMANDS = "\n".join(
+    code.replace("\\\n", "")
+    for text in TEXTS.values()
+    for code in re.findall(r"^```(?:sh|console|ini)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+)
+"""What the pages show of the command line, each command in one line."""
 
 
 def test_every_block_is_run() -> None:
@@ -101,20 +108,50 @@ def test_first_example(played: dict[Block, dict[str, str]]) -> None:
 
 
 @pytest.mark.parametrize("block", SHELL, ids=[block.where for block in SHELL])
-def test_shell(block: Block) -> None:
-    """Each line for the shell reaches a sandbox that the environment names."""
+def test_shell(block: Block, tmp_path: Path) -> None:
+    """Each block for the shell prints what the page says, or else reaches a sandbox."""
     with Sandbox(Rules(window=None)) as sandbox:
         settings = {f"WHATSAPP_{name.upper()}": str(v) for name, v in sandbox.credentials.items()}
+        settings["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         ran = subprocess.run(
-            ["sh", "-euc", block.code],
-            capture_output=True,
+            ["sh", "-uc", block.code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,  # as on a screen
             text=True,
-            env=os.environ | settings,
+            cwd=tmp_path,
+            env=os.environ | settings | {"PYTHONPATH": str(ROOT)},
             check=False,
         )
 
-    assert ran.returncode == 0, ran.stderr
-    assert len(sandbox.requests) == 1
+    if block.prints is not None:
+        assert timeless(ran.stdout) == timeless(block.prints)
+    else:
+        assert ran.returncode == 0, ran.stdout
+        assert len(sandbox.requests) == 1
+
+
+def test_the_show_of_a_guard() -> None:
+    """`blockusers guard --sandbox` looks as it does on the page, but for its figures."""
+    command = [sys.executable, "-m", "blockusers", "guard", "--sandbox", "--seconds", "1"]
+    ran = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    shown = re.findall("```none\n(A sandbox.*?)```", TEXTS["docs/start/guard.md"], re.DOTALL)
+    printed, _, _ = ran.stderr.partition("\nNext,")
+
+    # What is printed about one person can come before or after what is printed about another.
+    assert [sorted(re.sub("[0-9,.]+", "…", text).splitlines()) for text in shown] == [
+        sorted(re.sub("[0-9,.]+", "…", printed).splitlines())
+    ]
+
+
+def timeless(text: str) -> str:
+    """Return *text* without the seconds that something took."""
+    return re.sub(r"[0-9.]+ s\b", "… s", text)
 
 
 # --------------------------------------------------------------------------- reference
@@ -123,6 +160,7 @@ def test_shell(block: Block) -> None:
 PUBLIC = [
     *(f"blockusers.{name}" for name in blockusers.__all__),
     *(f"blockusers.sandbox.{name}" for name in sandbox_package.__all__),
+    *(f"blockusers.guard.{name}" for name in guard_package.__all__),
 ]
 
 
@@ -141,31 +179,31 @@ def test_every_setting_is_named() -> None:
         *re.findall(r"WHATSAPP_\w+", Account.from_env.__doc__ or ""),
     }
     read |= set(re.findall(r'envvar="(\w+)"', sources))
+    read |= set(re.findall(r'"((?:WHATSAPP|BLOCKUSERS)_[A-Z_]+)"', sources))
 
     assert {*re.findall(r"`([A-Z]+_[A-Z_]+)`", TEXTS["docs/reference/settings.md"])} >= read
 
 
-def command_of(line: str) -> Any:
-    """Return the command that a line runs."""
-    command: Any = typer.main.get_command(app)
-    for word in line.split():
-        if hasattr(command, "commands"):
-            command = command.commands[word]
-    return command
-
-
 def test_every_option_exists() -> None:
     """The commands that the pages show know the options that they are shown with."""
-    lines = re.findall(r"^blockusers (\w.*)$", "\n".join(TEXTS.values()), re.MULTILINE)
+    program = typer.main.get_command(app)
+    lines = re.findall(r"\bblockusers ((?:deny )?[a-z]+)( .*)?$", COMMANDS, re.MULTILINE)
     unknown = [
-        (line, option)
-        for line in lines
-        for option in re.findall(r"(?<!\w)--?[a-z][a-z-]*", line)
-        if option not in {name for each in command_of(line).params for name in each.opts}
+        (command, option)
+        for command, rest in lines
+        for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", rest)
+        if option not in options_of(program, command.split())
     ]
 
     assert lines
     assert unknown == []
+
+
+def options_of(command: Any, names: Sequence[str]) -> set[str]:
+    """Return the options of a command, such as `deny add`."""
+    for name in names:
+        command = command.commands[name]
+    return {"--help", *(name for each in command.params for name in each.opts)}
 
 
 # --------------------------------------------------------------------------- links

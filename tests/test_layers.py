@@ -12,7 +12,7 @@ from typing import get_origin
 import pytest
 
 import blockusers
-from blockusers import sandbox
+from blockusers import guard, sandbox
 
 PACKAGE = Path(blockusers.__file__).parent
 ROOMS = (
@@ -128,7 +128,7 @@ def test_the_names_are_sorted() -> None:
     assert blockusers.__all__ == sorted(set(blockusers.__all__))
 
 
-PUBLIC = [(module, name) for module in (blockusers, sandbox) for name in module.__all__]
+PUBLIC = [(module, name) for module in (blockusers, sandbox, guard) for name in module.__all__]
 
 
 @pytest.mark.parametrize(("module", "name"), PUBLIC, ids=[name for _, name in PUBLIC])
@@ -142,7 +142,7 @@ def test_every_public_name_is_there(module: object, name: str) -> None:
         assert value.__module__.startswith("blockusers.")
 
 
-@pytest.mark.parametrize("module", [blockusers, sandbox], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [blockusers, sandbox, guard], ids=lambda module: module.__name__)
 def test_no_other_name_is_there(module: object) -> None:
     """A name that does not exist is an AttributeError, as of any module."""
     with pytest.raises(AttributeError, match="has no attribute 'Blocker'"):

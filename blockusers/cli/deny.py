@@ -19,10 +19,11 @@ from blockusers.cli.deny_list import ListFile, find_list
 from blockusers.cli.deny_looking import Chosen, check_all, totals_of
 from blockusers.cli.expiry import read_expiry
 from blockusers.cli.input_files import Reading, count, reader_of
-from blockusers.cli.job import check_quotes, read_users
+from blockusers.cli.job import check_quotes, read_users, say_how_to_type
 from blockusers.cli.process import UsageError, describe, printable
 from blockusers.cli.questions import is_confirmed
 from blockusers.cli.screen import Screen
+from blockusers.cli.summary import to_go_on
 from blockusers.guard.deny_list import DenyList
 from blockusers.guard.entries import EVERYWHERE, Change
 from blockusers.values.masking import mask
@@ -134,6 +135,7 @@ def _import(
     screen = Screen(quiet=quiet)
     found = find_list(screen, store, hash_key_file, region)
     fields = Fields(scope, "allow" if allow else "deny", reason, expires_at=read_expiry(expires))
+    say_how_to_type(screen, files)
     plan = read_files(files, column, fields, origin=origin)
     for note in plan.notes:
         screen.say(note, "dim")
@@ -155,7 +157,8 @@ def _conclude(plan: Plan, result: Result, screen: Screen, store: Path) -> int:
     say(f"{store}: {', '.join(parts)}, after {result.seconds:.1f} s")
     if result.error is not None:
         screen.tell(f"ended early: {describe(result.error)}", "bold red")
-        screen.tell("To go on, import again: what is there already is left as it is.")
+        again = to_go_on(result.error, "import again")
+        screen.tell(f"{again}: what is there already is left as it is.")
     return code
 
 

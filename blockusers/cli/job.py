@@ -42,6 +42,12 @@ def check_quotes(users: Sequence[str]) -> None:
         )
 
 
+def say_how_to_type(screen: Screen, files: Sequence[Path]) -> None:
+    """Say it if one of *files* is a terminal, which waits in silence."""
+    if Path("-") in files and sys.stdin is not None and sys.stdin.isatty():
+        screen.say("type the users, one per line; Ctrl-D ends the list", "dim")
+
+
 def read_users(
     screen: Screen,
     users: Sequence[str] | None,
@@ -57,8 +63,7 @@ def read_users(
         raise UsageError("name the users, or a file that lists them with --file")
     if not files and column is not None:
         raise UsageError("--column belongs to --file")
-    if Path("-") in (files or ()) and sys.stdin is not None and sys.stdin.isatty():
-        screen.say("type the users, one per line; Ctrl-D ends the list", "dim")
+    say_how_to_type(screen, files or ())
     reading = Reading()
     for number, user in enumerate(users or (), 1):
         # An argument can be any bytes; what is not text is not a user.

@@ -18,6 +18,7 @@ from blockusers.guard.webhooks import (
     Webhook,
     WebhookRejected,
 )
+from blockusers.observe.events import IntentsAnswered, NumberPaused, SenderMatched
 
 __all__ = [
     "Change",
@@ -26,8 +27,11 @@ __all__ = [
     "Guard",
     "GuardStatus",
     "IdentityChanged",
+    "IntentsAnswered",
     "InvalidWebhook",
+    "NumberPaused",
     "NumberStatus",
+    "SenderMatched",
     "Sighting",
     "SqliteStore",
     "StoreUnavailable",

@@ -172,9 +172,9 @@ class Guard:
             signature: The header `X-Hub-Signature-256`; None if there is none.
 
         Returns:
-            The HTTP status to answer with: 200; 400 for what is no webhook of Meta's; 401 for a
-            signature that is missing or wrong; 413 for more than 3 MB; 503 when the store cannot
-            be reached, or the guard is not open (Meta sends it again later).
+            The HTTP status to answer with, which is 200; 400 for what is no webhook of Meta's; 401
+            for a signature that is missing or wrong; 413 for more than 3 MB; 503 when the store
+            cannot be reached, or the guard is not open (Meta sends it again later).
 
         Raises:
             TypeError: The guard was made without *webhook*.

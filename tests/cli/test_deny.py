@@ -321,6 +321,24 @@ def test_imports_stdin(deny: Any) -> None:
     ]
 
 
+def test_a_list_can_be_typed(deny: Any, at_terminal: Any, path: Path) -> None:
+    """A terminal that waits for it says so."""
+    keys = [("Ctrl-D ends the list", f"{ANN}\n".encode()), (ANN, b"\x04")]
+
+    assert at_terminal("deny", "import", "-", "--store", path, keys=keys).code == 0
+    assert users(deny("list")) == [ANN[1:]]
+
+
+def test_an_import_that_fails_says_how_to_go_on(deny: Any, path: Path) -> None:
+    """And that what was wrong has to be fixed before."""
+    path.write_bytes(b"garbage" * 1000)
+    ran = deny("import", "-", stdin=ANN)
+
+    assert ran.code == 3
+    assert "ended early: the store" in ran.stderr
+    assert "To go on, fix it first, then import again: what is there" in ran.stderr
+
+
 def test_reports_each_line_that_is_rejected(deny: Any, tmp_path: Path, path: Path) -> None:
     """With its number and the reason, in the order of the file; the rest is imported."""
     file = tmp_path / "june.csv"
