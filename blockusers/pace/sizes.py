@@ -20,7 +20,8 @@ class Sizes:
     ever passed.  Then sizes are halved until one passes, and from there larger ones are
     tried, one request at a time: twice the size at first, then between what passed and what was
     refused.  A refusal for the rate is mistaken for one of the size now and then, so what was
-    refused is tried again later.
+    refused is tried again later.  Where a size is refused that had passed before, it was the rate:
+    once that lets a probe pass, sizes are what they were before they were halved.
     """
 
     def __init__(self) -> None:
@@ -30,6 +31,8 @@ class Sizes:
         self._too_large: float = math.inf
         self._trying: int | None = None
         self._patience = self._until_next_doubt = _PATIENCE
+        self._before_halving = 0
+        self._it_was_the_rate = False
 
     def begin_trial(self) -> int | None:
         """Return a size above the limit to try with one request; None if there is none."""
@@ -47,14 +50,25 @@ class Sizes:
             self._trying = None
         if slot.was_admitted:
             self._admitted(slot.users)
+            if is_probe:
+                self._end_of_halving()
+        elif is_probe and slot.was_admitted is False and slot.users <= self._passed:
+            self._it_was_the_rate = True
         elif slot.was_admitted is False and slot.users > self._passed:
             if is_probe:
                 before, self.limit = self.limit, max(self._passed, slot.users // 2, 1)
+                self._before_halving = max(self._before_halving, before)
                 return self.limit < before
             if tried:
                 self._too_large = slot.users
                 return True
         return False
+
+    def _end_of_halving(self) -> None:
+        """Take the halving back if the sizes were not the reason."""
+        if self._it_was_the_rate:
+            self.limit = max(self.limit, self._before_halving)
+        self._before_halving, self._it_was_the_rate = 0, False
 
     def _admitted(self, users: int) -> None:
         self._passed = max(self._passed, users)
