@@ -44,7 +44,8 @@ def guard(
     hash_key_file: options.HashKeyFile = None,
     token_file: options.TokenFile = None,
     sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="Show it at work, with simulated people.")
+        bool,
+        typer.Option("--sandbox", help="Show it at work: simulated people, a list of its own."),
     ] = False,
     seconds: Annotated[
         float, typer.Option(min=0.1, max=3600, help="With --sandbox: how long people write.")
