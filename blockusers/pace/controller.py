@@ -244,7 +244,7 @@ class AdaptiveController(Controller):
                 self._measure = None
             return
         self._last_reaction = now
-        self._shrunk = self._shrunk or is_about_size
+        self._shrunk = (self._shrunk or is_about_size) and not self._sizes.it_was_the_rate
         self._probes_refused += probe.was_admitted is False and not is_about_size
         self._wait_for_probe(now)
 

@@ -32,7 +32,8 @@ class Sizes:
         self._trying: int | None = None
         self._patience = self._until_next_doubt = _PATIENCE
         self._before_halving = 0
-        self._it_was_the_rate = False
+        self.it_was_the_rate = False
+        """Whether, since a probe passed, a size was refused that had passed before."""
 
     def begin_trial(self) -> int | None:
         """Return a size above the limit to try with one request; None if there is none."""
@@ -53,7 +54,7 @@ class Sizes:
             if is_probe:
                 self._end_of_halving()
         elif is_probe and slot.was_admitted is False and slot.users <= self._passed:
-            self._it_was_the_rate = True
+            self.it_was_the_rate = True
         elif slot.was_admitted is False and slot.users > self._passed:
             if is_probe:
                 before, self.limit = self.limit, max(self._passed, slot.users // 2, 1)
@@ -66,9 +67,9 @@ class Sizes:
 
     def _end_of_halving(self) -> None:
         """Take the halving back if the sizes were not the reason."""
-        if self._it_was_the_rate:
+        if self.it_was_the_rate:
             self.limit = max(self.limit, self._before_halving)
-        self._before_halving, self._it_was_the_rate = 0, False
+        self._before_halving, self.it_was_the_rate = 0, False
 
     def _admitted(self, users: int) -> None:
         self._passed = max(self._passed, users)
