@@ -24,7 +24,9 @@
     ├── TooManyRemovals           a sync would unblock more users than permitted
     ├── ClientClosed              the client is not open, or was closed meanwhile
     ├── QueueFull                 too many single calls wait
-    └── StoreUnavailable          the deny list cannot be read or written now
+    ├── StoreUnavailable          the deny list cannot be read or written now
+    ├── WebhookRejected           a webhook is not signed by Meta
+    └── InvalidWebhook            a webhook is no JSON of Meta's; also a ValueError
 
 A failure of some users is a value, a `Report`; an exception ends a whole call.  All of them can be
 pickled.  Their texts and fields show no token, and phone numbers in them are masked.

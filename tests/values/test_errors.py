@@ -10,7 +10,7 @@ import traceback
 
 import pytest
 
-from blockusers.guard.stores.protocol import StoreUnavailable
+from blockusers.guard import InvalidWebhook, StoreUnavailable, WebhookRejected
 from blockusers.lists.sync import SyncIncomplete, SyncReport, TooManyRemovals
 from blockusers.protocol.messages import Reply
 from blockusers.protocol.wire import read_page, read_update
@@ -68,6 +68,8 @@ TREE: dict[type[Exception], type[Exception]] = {
     ClientClosed: BlockUsersError,
     QueueFull: BlockUsersError,
     StoreUnavailable: BlockUsersError,
+    WebhookRejected: BlockUsersError,
+    InvalidWebhook: BlockUsersError,
     InvalidUser: BlockUsersError,
     JobTimedOut: BlockUsersError,
 }
@@ -76,6 +78,7 @@ PYTHONS: dict[type[Exception], type[Exception]] = {
     ConnectionFailed: ConnectionError,
     RequestTimeout: TimeoutError,
     InvalidUser: ValueError,
+    InvalidWebhook: ValueError,
     JobTimedOut: TimeoutError,
 }
 """Those that are one of Python's own errors, too."""
