@@ -8,6 +8,7 @@ posts, `stores` keep it all.
 from blockusers.guard.deny_list import DenyList
 from blockusers.guard.entries import Change, Entry
 from blockusers.guard.guard import Guard
+from blockusers.guard.intents import Intent, Result
 from blockusers.guard.status import GuardStatus, NumberStatus
 from blockusers.guard.stores.protocol import StoreUnavailable
 from blockusers.guard.stores.sqlite import SqliteStore
@@ -18,19 +19,21 @@ from blockusers.guard.webhooks import (
     Webhook,
     WebhookRejected,
 )
-from blockusers.observe.events import IntentsAnswered, NumberPaused, SenderMatched
+from blockusers.observe.events import DrainChanged, IntentsAnswered, SenderMatched
 
 __all__ = [
     "Change",
     "DenyList",
+    "DrainChanged",
     "Entry",
     "Guard",
     "GuardStatus",
     "IdentityChanged",
+    "Intent",
     "IntentsAnswered",
     "InvalidWebhook",
-    "NumberPaused",
     "NumberStatus",
+    "Result",
     "SenderMatched",
     "Sighting",
     "SqliteStore",

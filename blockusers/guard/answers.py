@@ -31,6 +31,7 @@ Answer: TypeAlias = Outcome | BlockUsersError
 """What became of one user, or the error of the request that named the user."""
 
 NO_ROOM: Final = "the blocklist is full, and there is nobody whom the guard may evict"
+_MAKES_ROOM: Final = "the blocklist is full; others are unblocked to make room"
 _BLOCKLIST_FULL: Final = 139101
 _FIRST_WAIT: Final = 1.0
 _LONGEST_WAIT: Final = 600.0
@@ -62,20 +63,20 @@ def result_of(intent: Intent, answer: Answer, now: float, *, room: bool) -> Resu
     if is_full(answer):
         first = room and not intent.tries
         wait = 0.0 if first else wait_after(intent.tries)
-        reason = "full" if room else NO_ROOM
+        reason = _MAKES_ROOM if room else NO_ROOM
         return Result(intent, retry_at=now + wait, tries=intent.tries + 1, reason=reason)
     if refuses_all(answer):
-        return Result(intent, retry_at=now, tries=intent.tries, reason="paused")
+        return Result(intent, retry_at=now, tries=intent.tries, reason=str(answer))
     if isinstance(answer, Outcome):
         return _of_outcome(intent, answer, now)
     if isinstance(answer, InvalidUser):
-        return Result(intent, reason="not a user")
-    return _put_off(intent, now, type(answer).__name__, lost=_may_take_effect(answer))
+        return Result(intent, reason=str(answer))
+    return _put_off(intent, now, str(answer), lost=_may_take_effect(answer))
 
 
 def _of_outcome(intent: Intent, outcome: Outcome, now: float) -> Result:
     fault = outcome.fault
-    reason = str(fault.code or fault.message) if fault else outcome.status.value
+    reason = str(fault or "no answer about it")
     if outcome.status is Status.FAILED and not (fault and fault.transient):
         return Result(intent, reason=reason, lost=outcome.uncertain)
     lost = outcome.uncertain or outcome.status is Status.UNKNOWN

@@ -13,16 +13,15 @@ import enum
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Final, Literal, TypeAlias, cast
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
 from blockusers.guard.answers import NO_ROOM, Answer, is_full, is_invalid, refuses_all, result_of
 from blockusers.guard.intents import Intent, Rank, Record, Result
 from blockusers.guard.stores.protocol import Queue, Store, StoreUnavailable
-from blockusers.observe.events import IntentsAnswered, NumberPaused
+from blockusers.observe.events import DrainChanged, IntentsAnswered
 from blockusers.observe.observers import Observers
-from blockusers.values.errors import ApiError
 from blockusers.values.outcome import Operation, why
 
 _LOG: Final = logging.getLogger("blockusers")
@@ -38,10 +37,16 @@ _OF_A_LIST: Final = 100
 """More unblocks at once than this come from a list; they go behind people who have just written."""
 _MOST_EVICTED: Final = 1000
 
+TOO_LATE: Final = "the message is older than 24 hours, after which nobody can be blocked"
+NOT_DENIED: Final = "not on the deny list any more"
+
 OnFull: TypeAlias = Literal["evict", "stop"]
 
 CarryOut: TypeAlias = Callable[[Operation, Sequence[str], Rank], Awaitable[Sequence[Answer]]]
 """Blocks or unblocks users; returns for each the outcome, or the error of the request."""
+
+OnResults: TypeAlias = Callable[[Sequence[Result]], object]
+"""Takes what became of some intents."""
 
 
 class State(enum.Enum):
@@ -75,6 +80,8 @@ class Drain:
     """What is done when the blocklist is full."""
     observers: Observers = attrs.field(factory=Observers)
     """Who is told of what was answered, and of pauses."""
+    on_settled: OnResults = lambda _: None
+    """Called with the results of each page, once they are written down."""
     state: State = attrs.field(default=State.WAITING, init=False)
     """What it is doing."""
     reason: str = attrs.field(default="", init=False)
@@ -125,7 +132,10 @@ class Drain:
             await queue.wait(left)
 
     def _is(self, state: State, reason: str = "") -> None:
+        changed = state is not self.state
         self.state, self.reason = state, reason
+        if changed:
+            self.observers.tell(DrainChanged(state.value, reason))
 
     # ------------------------------------------------------------------ who is not denied any more
 
@@ -168,14 +178,21 @@ class Drain:
             result_of(intent, answer, now, room=room)
             for intent, answer in zip(page, answers, strict=True)
         ]
-        await queue.settle(results)
+        await self._settle(queue, results)
         self._report(page[0].operation, results, answers)
+
+    async def _settle(self, queue: Queue, results: Sequence[Result]) -> None:
+        await queue.settle(results)
+        try:
+            self.on_settled(results)
+        except Exception as error:
+            _LOG.warning("guard: on_settled failed: %s", why(error))
 
     async def _drop_needless(self, queue: Queue, page: Sequence[Intent]) -> Sequence[Intent]:
         """Settle what is too late, and blocks of people whom nothing denies any more."""
         now = self.store.clock()
         late = [each for each in page if each.not_after is not None and each.not_after < now]
-        results = [Result(each, reason="too late") for each in late]
+        results = [Result(each, reason=TOO_LATE) for each in late]
         blocks = (each for each in page if each.entry and each.operation is Operation.BLOCK)
         asked = [each for each in blocks if each not in late]
         denied = await asyncio.gather(*map(self.denied_by, asked))
@@ -185,8 +202,8 @@ class Drain:
         # An earlier request of theirs may have taken effect, or still may.
         unblocks = [self._unblock(each, Rank.SINGLE) for each in allowed if each.uncertain]
         await queue.rechecked({}, unblocks)
-        results += [Result(each, reason="not denied any more") for each in allowed]
-        await queue.settle(results)
+        results += [Result(each, reason=NOT_DENIED) for each in allowed]
+        await self._settle(queue, results)
         dropped = {each.intent.person for each in results}
         return [each for each in page if each.person not in dropped]
 
@@ -221,10 +238,7 @@ class Drain:
         self.observers.tell(IntentsAnswered(operation.value, done, failed, put_off))
         refusal = next(filter(refuses_all, answers), None)
         if refusal is not None:
-            error = cast(ApiError, refusal)
-            if self.state is not State.PAUSED:
-                self.observers.tell(NumberPaused(error, PAUSE))
-            self._is(State.PAUSED, str(error))
+            self._is(State.PAUSED, str(refusal))
         elif any(each.reason == NO_ROOM for each in results):
             self._is(State.FULL, NO_ROOM)
         else:

@@ -12,7 +12,7 @@ from typing import Final, Self, cast
 
 from blockusers.client import Client
 from blockusers.guard.deny_list import DenyList, Verdict
-from blockusers.guard.drain import OnFull
+from blockusers.guard.drain import OnFull, OnResults
 from blockusers.guard.entries import EVERYWHERE, Change, Entry
 from blockusers.guard.intents import Intent
 from blockusers.guard.number import GuardedNumber
@@ -62,7 +62,9 @@ class Guard:
         webhook: Checks and reads what `handle` is given.
         on_full: When the blocklist is full, `evict` unblocks those whom the guard blocked longest
             ago (they are blocked again when they write); `stop` waits for room.
-        observers: Functions that are called with an `Event` for everything that it does.
+        on_settled: Called with the `Result`s of each page of intents; what it raises is logged.
+        observers: Functions that are called with an `Event` for everything that it does, which
+            names nobody.
         drain_timeout: Seconds that `close()` gives to requests on their way.
         sweep_every: Seconds between two looks for entries that have expired.
         make_client: Makes the client for an account; None makes one that leaves retries to the
@@ -79,6 +81,7 @@ class Guard:
         *,
         webhook: Webhook | None = None,
         on_full: OnFull = "evict",
+        on_settled: OnResults = lambda _: None,
         observers: Iterable[Observer] = (),
         drain_timeout: float = 10.0,
         sweep_every: float = 20.0,
@@ -94,7 +97,11 @@ class Guard:
         self._sweep_every = sweep_every
         self._numbers = {
             account.phone_number_id: GuardedNumber(
-                make_client(account), deny_list, on_full, observers
+                make_client(account),
+                deny_list,
+                on_full=on_full,
+                on_settled=on_settled,
+                observers=observers,
             )
             for account in _checked(accounts)
         }

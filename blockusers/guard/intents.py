@@ -51,6 +51,8 @@ class Intent:
     """How often it was sent without success."""
     uncertain: bool = False
     """Whether an earlier request of it may have taken effect, or still may."""
+    made_at: float = 0.0
+    """When it was written first, in seconds since 1970; given by the store."""
 
 
 @attrs.frozen
@@ -68,7 +70,7 @@ class Result:
     lost: bool = False
     """Whether a request of it may still take effect, or has without an answer."""
     reason: str = ""
-    """Why it was not done: an error code, or a word."""
+    """Why it was not done, in words for people."""
 
 
 @attrs.frozen

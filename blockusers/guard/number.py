@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from blockusers.client import Client
 from blockusers.guard.answers import Answer
 from blockusers.guard.deny_list import DenyList
-from blockusers.guard.drain import Drain, OnFull
+from blockusers.guard.drain import Drain, OnFull, OnResults
 from blockusers.guard.intents import Intent, Rank, Record
 from blockusers.guard.status import NumberStatus
 from blockusers.observe.logs import log
@@ -25,7 +25,9 @@ class GuardedNumber:
         self,
         client: Client,
         deny_list: DenyList,
+        *,
         on_full: OnFull,
+        on_settled: OnResults,
         observers: Iterable[Observer],
     ) -> None:
         account = client.account
@@ -40,6 +42,7 @@ class GuardedNumber:
             client.request_timeout,
             on_full,
             self.observers,
+            on_settled,
         )
 
     async def _denied_by(self, known: Record | Intent) -> str | None:

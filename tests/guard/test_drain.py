@@ -19,12 +19,12 @@ from blockusers import (
     Status,
 )
 from blockusers.guard.answers import NO_ROOM, Answer
-from blockusers.guard.drain import Drain, OnFull, State
+from blockusers.guard.drain import Drain, OnFull, OnResults, State
 from blockusers.guard.entries import Entry
-from blockusers.guard.intents import Counts, Intent, Rank, Record
+from blockusers.guard.intents import Counts, Intent, Rank, Record, Result
 from blockusers.guard.stores.protocol import Filter, Store, StoreUnavailable
 from blockusers.guard.stores.sqlite import SqliteStore
-from blockusers.observe.events import IntentsAnswered, NumberPaused
+from blockusers.observe.events import DrainChanged, IntentsAnswered
 from blockusers.observe.observers import Observers
 from tests.guard.support import Server, block, pass_time, unblock, until
 from tests.support import PHONE_NUMBER_ID, Clock
@@ -41,6 +41,7 @@ async def draining(
     *,
     on_full: OnFull = "evict",
     events: list[Event] | None = None,
+    on_settled: OnResults = lambda _: None,
 ) -> AsyncIterator[Drain]:
     """Drain the number of the tests inside the block; people are denied who have an entry."""
 
@@ -49,7 +50,7 @@ async def draining(
         return found[0].entry.user if found else None
 
     observers = Observers(PHONE_NUMBER_ID, "", [[].append if events is None else events.append])
-    drain = Drain(PHONE_NUMBER_ID, store, server, denied_by, LATE, on_full, observers)
+    drain = Drain(PHONE_NUMBER_ID, store, server, denied_by, LATE, on_full, observers, on_settled)
     task = asyncio.create_task(drain.run())
     try:
         yield drain
@@ -263,8 +264,11 @@ async def test_a_refused_token_pauses_the_number(store: SqliteStore, clock: Cloc
 
     assert len(server.asked) == 11
     assert server.blocked == {ANNA, BEN}
-    pauses = [event for event in events if isinstance(event, NumberPaused)]
-    assert [str(each).split(":")[1] for each in pauses] == [" paused, tried again each 60 s"]
+    assert [str(each)[:20] for each in events if isinstance(each, DrainChanged)] == [
+        "guard: draining",
+        "guard: paused: the a",
+        "guard: draining",
+    ]
 
 
 async def test_one_invalid_user_harms_no_other(store: SqliteStore, clock: Clock) -> None:
@@ -407,6 +411,25 @@ async def test_whatever_fails_is_begun_again(
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
         f"guard: {PHONE_NUMBER_ID}: RuntimeError: no 1650…01"
     ]
+
+
+async def test_results_are_told(store: SqliteStore, clock: Clock) -> None:
+    """`on_settled` is told of each result, and what it raises harms nothing."""
+    told: list[tuple[str, bool, float]] = []
+
+    def on_settled(results: Sequence[Result]) -> None:
+        told.extend((each.intent.user, each.done, each.intent.made_at) for each in results)
+        raise OSError("no log")
+
+    server = Server()
+    await deny(store, ANNA)
+    async with draining(store, server, on_settled=on_settled):
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: settled(store))
+        await store.want([block(BEN, clock())], {})  # whom nothing denies
+        await until(lambda: settled(store))
+
+    assert told == [(ANNA, True, clock()), (BEN, False, clock())]
 
 
 async def test_a_page_on_its_way_ends_before_the_drain_is_closed(

@@ -173,7 +173,10 @@ class Histories(RuleBasedStateMachine):
         expected = self.model_want(intent)
         opened = self.do(self.store.want([intent], {}))
 
-        assert [attrs.evolve(each, version=0, message="") for each in opened] == expected
+        assert [
+            attrs.evolve(each, version=0, message="", made_at=0.0, uncertain=False)
+            for each in opened
+        ] == expected
         if opened:
             model = self.wanted[user]
             assert model.intent is not None

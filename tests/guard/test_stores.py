@@ -315,7 +315,8 @@ async def test_want(store: Store, clock: Clock) -> None:
     opened = await store.want(ours, {})
 
     assert opened[0].version < opened[1].version
-    assert [attrs.evolve(each, version=0) for each in opened] == ours
+    assert [attrs.evolve(each, version=0, made_at=0.0) for each in opened] == ours
+    assert [each.made_at for each in opened] == [clock(), clock()]
     async with store.queue(HERE) as queue:
         assert await queue.take(10, LATE) == opened
 

@@ -75,6 +75,7 @@ class IntentRow:
             version=self.version,
             tries=self.tries,
             uncertain=getattr(self, f"{self.operation}_until") is not None,
+            made_at=float(self.made_at),
         )
 
     def has_seen(self, intent: Intent) -> bool:
