@@ -62,7 +62,8 @@ class Guard:
         webhook: Checks and reads what `handle` is given.
         on_full: When the blocklist is full, `evict` unblocks those whom the guard blocked longest
             ago (they are blocked again when they write); `stop` waits for room.
-        on_settled: Called with the `Result`s of each page of intents; what it raises is logged.
+        on_settled: Called with a list of `Result`, for each page of intents that was answered.
+            What it raises is logged.
         observers: Functions that are called with an `Event` for everything that it does, which
             names nobody.
         drain_timeout: Seconds that `close()` gives to requests on their way.
