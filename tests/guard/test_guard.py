@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
+import attrs
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -368,6 +369,28 @@ async def test_a_guard_that_is_not_open(sandbox: Sandbox, deny_list: DenyList) -
         await guard.see(Sighting(FIRST, (ANNA,)))
     with pytest.raises(ClientClosed, match="the guard is not open"):
         await guard.deny([ANNA])
+
+
+async def test_a_number_that_pauses_holds_no_other_up(
+    sandbox: Sandbox, deny_list: DenyList, clock: Clock
+) -> None:
+    """With an invalid token for one number, the other is guarded all the same."""
+    good, bad = (Account(**sandbox.credentials_of(each)) for each in (FIRST, SECOND))
+    bad = attrs.evolve(bad, access_token="EAAinvalid")
+    await deny_list.add([ANNA])
+    for number in (FIRST, SECOND):
+        sandbox.message_from(ANNA, phone_number_id=number)
+    async with Guard([good, bad], deny_list) as guard:
+        for number in (SECOND, FIRST):
+            await guard.see(Sighting(number, (ANNA,), clock()))
+        await until(lambda: sandbox.blocklist(FIRST) == {ANNA})
+
+        async def second() -> bool:
+            number = (await guard.status()).numbers[SECOND]
+            return (number.state, number.to_block) == ("paused", 1)
+
+        await until(second)
+        assert "invalid or expired" in (await guard.status()).numbers[SECOND].reason
 
 
 async def test_it_goes_on_with_what_was_left_open(
