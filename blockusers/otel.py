@@ -147,7 +147,7 @@ class OpenTelemetry:
                 self._sightings.add(1, event.attributes())
             case IntentsAnswered():
                 self._intents_answered(event)
-            case DrainChanged():
+            case _:
                 self._drains[event.phone_number_id] = event.state
 
     def _observe(

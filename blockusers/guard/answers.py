@@ -21,7 +21,6 @@ from blockusers.values.errors import (
     BlocklistFull,
     BlockUsersError,
     InvalidRequest,
-    InvalidUser,
     PermissionDenied,
     TransportError,
 )
@@ -69,8 +68,6 @@ def result_of(intent: Intent, answer: Answer, now: float, *, room: bool) -> Resu
         return Result(intent, retry_at=now, tries=intent.tries, reason=str(answer))
     if isinstance(answer, Outcome):
         return _of_outcome(intent, answer, now)
-    if isinstance(answer, InvalidUser):
-        return Result(intent, reason=str(answer))
     return _put_off(intent, now, str(answer), lost=_may_take_effect(answer))
 
 

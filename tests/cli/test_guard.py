@@ -20,11 +20,12 @@ from rich.console import Console
 from blockusers import Account, Operation
 from blockusers.cli.deny_list import ListFile
 from blockusers.cli.guard_demo import Seen, Show, conclude, make_visits
-from blockusers.cli.guard_log import in_words
+from blockusers.cli.guard_log import GuardLog, in_words
 from blockusers.cli.guard_service import Service, find_accounts
 from blockusers.cli.screen import Screen
 from blockusers.guard import Webhook
 from blockusers.guard.intents import Intent, Result
+from blockusers.observe.events import DrainChanged, SenderMatched
 from blockusers.sandbox import Rules, Sandbox
 from tests.guard.support import block, signed, until, webhook_of
 from tests.support import PHONE_NUMBER_ID, TOKEN
@@ -327,6 +328,22 @@ UNBLOCK = Intent(PHONE_NUMBER_ID, ANN, Operation.UNBLOCK, ANN)
 def test_says_what_became_of_somebody(given: Result, line: str) -> None:
     """In the words of people, and masked."""
     assert in_words(given, 0.0425) == line
+
+
+def test_says_when_a_number_goes_on() -> None:
+    """A number that stops is told, and when it goes on; its first start is not."""
+    screen, paper = on_paper()
+    log = GuardLog(screen, several=False, clock=lambda: 0.0)
+    for event in (
+        DrainChanged("draining"),
+        DrainChanged("waiting", "the disk is full"),
+        DrainChanged("draining"),
+    ):
+        log.observe(event)
+    log.observe(SenderMatched(denied=False))
+
+    lines = [line[9:] for line in paper.getvalue().splitlines()]
+    assert lines == ["waiting: the disk is full", "goes on"]
 
 
 # --------------------------------------------------------------------------- the show

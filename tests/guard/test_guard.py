@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import Any
 
 import attrs
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from blockusers import Account, Client, ClientClosed, Event
+from blockusers import Account, Client, ClientClosed, Event, FixedPace, Priority
 from blockusers.guard import (
     Change,
     DenyList,
@@ -20,10 +22,11 @@ from blockusers.guard import (
     NumberStatus,
     Sighting,
     SqliteStore,
+    StoreUnavailable,
     Webhook,
 )
 from blockusers.observe.events import SenderMatched
-from blockusers.sandbox import Rules, Sandbox
+from blockusers.sandbox import Rules, Sandbox, glitches
 from tests.guard.support import APP_SECRET, pass_time, signed, until, webhook_of
 from tests.support import Clock
 
@@ -157,6 +160,7 @@ async def test_a_changed_id_is_learned(guard: Guard, clock: Clock) -> None:
     await guard.deny_list.follow(IdentityChanged(ANNAS_ID, "US.2", FIRST, clock(), "wamid.1"))
 
     assert await guard.see(Sighting(FIRST, ("US.2",), clock()))
+    assert not await guard.deny_list.follow(IdentityChanged(ANNA, "nobody", FIRST, clock()))
 
 
 async def test_allow_beats_deny(guard: Guard, sandbox: Sandbox) -> None:
@@ -169,6 +173,20 @@ async def test_allow_beats_deny(guard: Guard, sandbox: Sandbox) -> None:
     await until(lambda: settled(guard))
 
     assert (sandbox.blocklist(FIRST), sandbox.blocklist(SECOND)) == (set(), {ANNA})
+
+
+async def test_several_messages_of_one_sender_are_one_intent(
+    sandbox: Sandbox, deny_list: DenyList, clock: Clock
+) -> None:
+    """Several messages in one webhook cost one request."""
+    await deny_list.add([ANNA])
+    sandbox.message_from(ANNA)
+    body = webhook_of(ANNA, ANNA, phone_number_id=FIRST, at=clock())
+    async with guard_of(sandbox, deny_list) as guard:
+        assert await guard.handle(body, signed(body)) == 200
+        await until(lambda: settled(guard))
+
+    assert len(sandbox.requests) == 1
 
 
 # --------------------------------------------------------------------------- replays
@@ -425,6 +443,67 @@ async def test_a_long_list_is_unblocked_as_a_job(guard: Guard, sandbox: Sandbox)
     await guard.deny_list.remove(origin="import")
     await until(lambda: sandbox.blocklist() == set())
     await until(lambda: settled(guard))
+
+
+async def test_a_job_that_is_refused_waits(guard: Guard, sandbox: Sandbox, clock: Clock) -> None:
+    """When the token is refused for a long list, the number pauses, and then goes on with all."""
+    people = [f"1650556{number:04}" for number in range(101)]
+    for person in people:
+        sandbox.message_from(person)
+    await delivered(sandbox)
+    await guard.deny(people, origin="import")
+    await until(lambda: settled(guard))
+    refusal = {"error": {"code": 190, "message": "Invalid OAuth access token"}}
+    sandbox.glitch(glitches.answer(401, refusal), method="DELETE")
+
+    await guard.deny_list.remove(origin="import")
+    await until(lambda: state_is(guard, "paused"))
+    assert len(sandbox.blocklist()) == 101
+    await pass_time(clock, guard.deny_list.store, 60.0)
+    await until(lambda: sandbox.blocklist() == set())
+
+
+async def state_is(guard: Guard, state: str) -> bool:
+    return (await guard.status()).numbers[FIRST].state == state
+
+
+async def test_an_error_of_unknown_kind_loses_nobody(
+    sandbox: Sandbox, deny_list: DenyList, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an own pace raises is logged, and the intents are carried out later."""
+    monkeypatch.setattr("blockusers.guard.drain._WAIT", 0.0)
+
+    class Failing(FixedPace):
+        failed = False
+
+        def slot(self, priority: Priority, *, again: bool = False) -> Any:
+            if not self.failed:
+                self.failed = True
+                raise RuntimeError("of a pace")
+            return super().slot(priority, again=again)
+
+    await deny_list.add([ANNA])
+    sandbox.message_from(ANNA)
+    make_client = partial(Client, pace=Failing(1))
+    async with guard_of(sandbox, deny_list, make_client=make_client) as guard:
+        await guard.see(Sighting(FIRST, (ANNA,), clock()))
+        await until(lambda: sandbox.blocklist() == {ANNA})
+
+
+async def test_an_outage_during_the_sweep(
+    sandbox: Sandbox,
+    deny_list: DenyList,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A store that fails while what has expired is removed is logged; the guard goes on."""
+
+    async def failing() -> int:
+        raise StoreUnavailable("the disk is full")
+
+    async with guard_of(sandbox, deny_list, sweep_every=0.001):
+        monkeypatch.setattr(deny_list.store, "expire", failing)
+        await until(lambda: "guard: the disk is full" in caplog.text)
 
 
 @pytest.mark.parametrize(
