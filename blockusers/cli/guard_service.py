@@ -132,7 +132,10 @@ class Service:
                 drop_denied=self.drop_denied,
                 on_store_error=self.on_store_error,
             )
-        async with guard, _listening(app, self.host, self.port) as port:
+        async with contextlib.AsyncExitStack() as stack:
+            with values_as_options():
+                await stack.enter_async_context(guard)
+            port = await stack.enter_async_context(_listening(app, self.host, self.port))
             host = f"[{self.host}]" if ":" in self.host else self.host
             yield guard, f"http://{host}:{port}{_PATH}"
 
@@ -160,8 +163,7 @@ def serve(service: Service, screen: Screen) -> None:
 
     async def work() -> None:
         async with service.running(screen) as (guard, url):
-            with values_as_options():
-                entries = await guard.deny_list.count()
+            entries = await guard.deny_list.count()
             for line in _greeting(service, url, entries):
                 screen.say(line)
             await asyncio.Event().wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from operator import attrgetter
 from typing import Final, get_args
@@ -118,7 +118,7 @@ class DenyList:
             check_number("expires_at", expires_at)
         like = Entry("", scope, action, reason, origin, float(int(self.store.clock())), expires_at)
         named = _Named(users, self._reader)
-        await self._check_key(is_adding=True)
+        await self.check_key(is_adding=True)
         batch = _Batch(self.store)
         async with aclosing(named.parts()) as parts:
             async for names in parts:
@@ -157,17 +157,19 @@ class DenyList:
         if users is None and scope is None and origin is None:
             raise ValueError("remove: pass users, scope or origin; to remove all is not meant")
         if users is None:
-            await self._check_key()
+            await self.check_key()
             return Change(removed=await self.store.remove(Filter(None, scope, None, origin)))
         named = _Named(users, self._reader)
-        await self._check_key()
+        await self.check_key()
         removed = 0
         async with aclosing(named.parts()) as parts:
             async for names in parts:
                 keys = [
                     key for each in names for name in each for key in self._keys.spellings(name)
                 ]
-                removed += await self.store.remove(Filter(keys, scope, None, origin))
+                known = {each.entry.user for each in await self.store.find(keys)}  # by an alias
+                users_ = [*dict.fromkeys([*keys, *known])]
+                removed += await self.store.remove(Filter(users_, scope, None, origin))
         named.raise_error()
         return Change(removed=removed, refused=tuple(named.refused))
 
@@ -180,16 +182,20 @@ class DenyList:
             ValueError: It names nobody.
             StoreUnavailable: The store failed, and nothing was deleted.
         """
-        await self._check_key()
+        await self.check_key()
         keys = [key for name in names_of(user, self._reader) for key in self._keys.spellings(name)]
         return Change(removed=await self.store.erase(keys, keys))
 
-    async def follow(self, change: IdentityChanged) -> bool:
+    async def follow(self, change: IdentityChanged, scopes: Collection[str] | None = None) -> bool:
         """Let the entries of somebody who has another number or id hold for that from now on.
 
         Entries that were added after the change stay: they are about whoever has the old number
         now. Each message is heeded once, and none that is older than the last change to that
         number.
+
+        Args:
+            change: Who has changed.
+            scopes: Only entries with one of these scopes are moved; None moves all.
 
         Returns:
             Whether there was an entry.
@@ -197,7 +203,7 @@ class DenyList:
         Raises:
             StoreUnavailable: The store failed, and nothing was changed.
         """
-        await self._check_key()
+        await self.check_key()
         (old, new) = (self._names((each,)) for each in (change.old, change.new))
         if not old or not new:
             return False
@@ -208,6 +214,7 @@ class DenyList:
             self._keys.of(new[0]),
             change.changed_at,
             self.digest(message),
+            scopes,
         )
 
     # ------------------------------------------------------------------ reading
@@ -231,7 +238,7 @@ class DenyList:
         Raises:
             StoreUnavailable: The store cannot be read.
         """
-        await self._check_key()
+        await self.check_key()
         keys_of = {name: self._keys.spellings(name) for name in self._names(ids)}
         found = await self.store.find([key for keys in keys_of.values() for key in keys])
         relevant = [each for each in found if each.entry.scope in (EVERYWHERE, phone_number_id)]
@@ -264,7 +271,7 @@ class DenyList:
         return self._pages(Filter(None, scope, action, origin))
 
     async def _pages(self, chosen: Filter) -> AsyncGenerator[Entry]:
-        await self._check_key()
+        await self.check_key()
         page: Sequence[Entry] = await self.store.entries(chosen, None, _PAGE)
         while page:
             for entry in page:
@@ -285,7 +292,7 @@ class DenyList:
             StoreUnavailable: The store cannot be read.
         """
         _check_filter(scope, action, origin)
-        await self._check_key()
+        await self.check_key()
         return await self.store.count(Filter(None, scope, action, origin))
 
     # ------------------------------------------------------------------ keys
@@ -315,12 +322,11 @@ class DenyList:
         return self._keys.of(max(same_person(names[0]), key=len))
 
     def names(self, user: User) -> tuple[str, ...]:
-        """Return the ids of a user, as a message of theirs would give them.
-
-        Raises:
-            ValueError: It names nobody.
-        """
-        return names_of(user, self._reader)
+        """Return the ids of a user, as a message of theirs would give them; none of nobody."""
+        try:
+            return names_of(user, self._reader)
+        except ValueError:
+            return ()
 
     def sent_as(self, ids: Iterable[str]) -> str | None:
         """Return the id that names a sender to the server: the number if there is one."""
@@ -344,7 +350,7 @@ class DenyList:
                 pass
         return id_ if isinstance(id_, str) and _PARENT.fullmatch(id_) else None
 
-    async def _check_key(self, *, is_adding: bool = False) -> None:
+    async def check_key(self, *, is_adding: bool = False) -> None:
         """Check that the store is one with this `hash_key`, or without any.
 
         Raises:

@@ -114,16 +114,18 @@ class Drain:
         while not self._closing:
             began = self.store.clock()
             async with self._page_in_hand:
-                await self._recheck(queue)
+                rechecked = await self._recheck(queue)
                 page = await queue.take(PAGE, self.late)
-                await self._carry_out(queue, page)
-            if self.state is State.PAUSED:
+                is_refused = await self._carry_out(queue, page)
+            if is_refused:
                 await self._wait(queue, began + PAUSE)
-            elif not page:
+            elif not page and not rechecked:
                 await self._wait_until_due(queue)
 
     async def _wait_until_due(self, queue: Queue) -> None:
         due = await queue.due_at()
+        if due is None:  # nothing is left of what it was paused for
+            self._is(State.DRAINING)
         await queue.wait(_LONGEST_WAIT if due is None else max(0.0, due - self.store.clock()))
 
     async def _wait(self, queue: Queue, until: float) -> None:
@@ -139,19 +141,16 @@ class Drain:
 
     # ------------------------------------------------------------------ who is not denied any more
 
-    async def _recheck(self, queue: Queue) -> None:
-        """Want to unblock those whom the guard has blocked and nothing denies any more."""
-        while records := await queue.rechecks(_RECHECKED_AT_ONCE):
-            denied: dict[str, str] = {}
-            allowed: list[Record] = []
-            for record in records:
-                entry = await self.denied_by(record)
-                if entry is None:
-                    allowed.append(record)
-                else:
-                    denied[record.person] = entry
-            rank = Rank.SINGLE if len(allowed) <= _OF_A_LIST else Rank.BULK
+    async def _recheck(self, queue: Queue) -> bool:
+        """Want to unblock some whom the guard has blocked and nothing denies any more."""
+        records = await queue.rechecks(_RECHECKED_AT_ONCE)
+        keys = await asyncio.gather(*map(self.denied_by, records))
+        denied = {each.person: key for each, key in zip(records, keys, strict=True) if key}
+        allowed = [each for each, key in zip(records, keys, strict=True) if not key]
+        rank = Rank.SINGLE if len(allowed) <= _OF_A_LIST else Rank.BULK
+        if records:
             await queue.rechecked(denied, [self._unblock(each, rank) for each in allowed])
+        return bool(records)
 
     def _unblock(self, known: Record | Intent, rank: Rank) -> Intent:
         return Intent(
@@ -166,10 +165,11 @@ class Drain:
 
     # ------------------------------------------------------------------ one page
 
-    async def _carry_out(self, queue: Queue, page: Sequence[Intent]) -> None:
+    async def _carry_out(self, queue: Queue, page: Sequence[Intent]) -> bool:
+        """Send a page, and note the answers; return whether the server refuses all requests."""
         page = await self._drop_needless(queue, page)
         if not page:
-            return
+            return False
         answers = await self._answers(page)
         full = [each.person for each, answer in zip(page, answers, strict=True) if is_full(answer)]
         room = await self._make_room(queue, full)
@@ -180,6 +180,7 @@ class Drain:
         ]
         await self._settle(queue, results)
         self._report(page[0].operation, results, answers)
+        return self.state is State.PAUSED
 
     async def _settle(self, queue: Queue, results: Sequence[Result]) -> None:
         await queue.settle(results)
@@ -191,17 +192,17 @@ class Drain:
     async def _drop_needless(self, queue: Queue, page: Sequence[Intent]) -> Sequence[Intent]:
         """Settle what is too late, and blocks of people whom nothing denies any more."""
         now = self.store.clock()
-        late = [each for each in page if each.not_after is not None and each.not_after < now]
-        results = [Result(each, reason=TOO_LATE) for each in late]
+        expired = [each for each in page if each.not_after is not None and each.not_after < now]
+        results = [Result(each, reason=TOO_LATE) for each in expired]
         blocks = (each for each in page if each.entry and each.operation is Operation.BLOCK)
-        asked = [each for each in blocks if each not in late]
+        asked = [each for each in blocks if each not in expired]
         denied = await asyncio.gather(*map(self.denied_by, asked))
         allowed = [each for each, entry in zip(asked, denied, strict=True) if entry is None]
-        if not late and not allowed:
+        if not expired and not allowed:
             return page
         # An earlier request of theirs may have taken effect, or still may.
         unblocks = [self._unblock(each, Rank.SINGLE) for each in allowed if each.uncertain]
-        await queue.rechecked({}, unblocks)
+        await self.store.want(unblocks, {})
         results += [Result(each, reason=NOT_DENIED) for each in allowed]
         await self._settle(queue, results)
         dropped = {each.intent.person for each in results}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final, Self, cast
 
+from blockusers._tools.arguments import check_number
 from blockusers.client import Client
 from blockusers.guard.deny_list import DenyList, Verdict
 from blockusers.guard.drain import OnFull, OnResults
@@ -32,7 +33,7 @@ from blockusers.observe.observers import Observer
 from blockusers.protocol.retry import RetryPolicy
 from blockusers.values.account import Account
 from blockusers.values.errors import ClientClosed
-from blockusers.values.outcome import Operation, User, named_by
+from blockusers.values.outcome import Operation, User, why
 
 _LOG: Final = logging.getLogger("blockusers")
 
@@ -41,6 +42,7 @@ WINDOW: Final = 24 * 3600.0
 https://developers.facebook.com/docs/whatsapp/cloud-api/block-users"""
 _KEPT: Final = 24 * 3600.0
 _STORE_TIMEOUT: Final = 5.0
+_MOST_UNKNOWN: Final = 1000
 _AT_ONCE: Final = 1000
 
 
@@ -90,6 +92,8 @@ class Guard:
     ) -> None:
         if on_full not in {"evict", "stop"}:
             raise ValueError(f"on_full: must be 'evict' or 'stop', not {on_full!r:.50}")
+        check_number("drain_timeout", drain_timeout)
+        check_number("sweep_every", sweep_every, least=0.001)
         observers = tuple(observers)
         make_client = make_client or (lambda account: _client(account, observers))
         self._deny_list = deny_list
@@ -127,12 +131,14 @@ class Guard:
 
         Raises:
             StoreUnavailable: The store cannot be opened.
+            ValueError: The `hash_key` of the deny list is not the one of the store.
             RuntimeError: The guard is open.
         """
         if self._is_open:
             raise RuntimeError("the guard is open already")
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._store)
+            await self._deny_list.check_key()
             for number in self._numbers.values():
                 await stack.enter_async_context(number.client)
             for work in (self._sweep(), *(each.drain.run() for each in self._numbers.values())):
@@ -166,8 +172,8 @@ class Guard:
             try:
                 await self._store.expire()
                 await self._store.forget(self._store.clock() - _KEPT)
-            except StoreUnavailable as error:
-                _LOG.warning("guard: %s", error)
+            except Exception as error:
+                _LOG.warning("guard: %s", why(error))
             await asyncio.sleep(self._sweep_every)
 
     # ------------------------------------------------------------------ who writes
@@ -201,7 +207,7 @@ class Guard:
             return 401 if isinstance(error, WebhookRejected) else 400
         try:
             async with asyncio.timeout(_STORE_TIMEOUT):
-                await self._note(news)
+                await self._note(news, speaks_for)
         except (StoreUnavailable, ClientClosed, TimeoutError):
             return 503
         return 200
@@ -260,15 +266,16 @@ class Guard:
             given, scope=scope, reason=reason, origin=origin, expires_at=expires_at
         )
         now = self._store.clock()
-        rejected = {id(each.input) for each in change.refused}
-        ids = [self._deny_list.names(user) for user in given if id(named_by(user)) not in rejected]
+        ids = [names for user in given if (names := self._deny_list.names(user))]
         numbers = [each for each in self._numbers if scope in {EVERYWHERE, each}]
         sightings = [Sighting(number, names, now) for number in numbers for names in ids]
         for start in range(0, len(sightings), _AT_ONCE):
             await self._match(sightings[start : start + _AT_ONCE])
         return change
 
-    async def _note(self, news: Iterable[Sighting | IdentityChanged]) -> None:
+    async def _note(
+        self, news: Iterable[Sighting | IdentityChanged], speaks_for: Collection[str] | None
+    ) -> None:
         """Take note of sightings, and of new numbers and ids, in their order."""
         self._check_open()
         for kind, same in itertools.groupby(news, type):
@@ -276,7 +283,8 @@ class Guard:
                 await self._see(cast("Iterable[Sighting]", same))
             else:
                 for change in cast("Iterable[IdentityChanged]", same):
-                    await self._deny_list.follow(change)
+                    if change.phone_number_id in self._numbers:
+                        await self._deny_list.follow(change, speaks_for)
 
     async def _see(self, sightings: Iterable[Sighting]) -> list[Entry | None]:
         self._check_open()
@@ -290,7 +298,9 @@ class Guard:
         self._tally["sightings"] += 1
         number = self._numbers.get(sighting.phone_number_id)
         if number is None:
-            self._unknown_numbers[sighting.phone_number_id] += 1
+            known = len(self._unknown_numbers) < _MOST_UNKNOWN
+            name = sighting.phone_number_id
+            self._unknown_numbers[name if known or name in self._unknown_numbers else "…"] += 1
             return
         self._tally["denied"] += entry is not None
         number.observers.tell(SenderMatched(entry is not None))
@@ -317,11 +327,11 @@ class Guard:
     def _intent(self, sighting: Sighting, entry: Entry) -> Intent | None:
         """Return what is wanted of a denied sender; None if the message is too old."""
         now = self._store.clock()
-        not_after = min(sighting.wrote_at, now) + WINDOW
+        wrote_at = min(sighting.wrote_at, now)
         user = self._deny_list.sent_as(sighting.ids)
         if user is None:
             self._tally["skipped"] += 1
-        if user is None or not_after < now:
+        if user is None or wrote_at + WINDOW < now:
             return None
         return Intent(
             sighting.phone_number_id,
@@ -330,9 +340,9 @@ class Guard:
             user,
             ids=sighting.ids,
             entry=entry.user,
-            wrote_at=sighting.wrote_at,
+            wrote_at=wrote_at,
             message=self._deny_list.digest(sighting.message_id),
-            not_after=not_after,
+            not_after=wrote_at + WINDOW,
         )
 
     # ------------------------------------------------------------------ looking at it
@@ -376,8 +386,11 @@ def _checked(accounts: Iterable[Account]) -> Sequence[Account]:
 async def _listed(users: Users) -> list[User]:
     """Return the users of an iterable or async iterable."""
     source, given = Source(users), list[User]()
-    while not source.at_end:
-        await source.read(_AT_ONCE, given.extend)
+    try:
+        while not source.at_end:
+            await source.read(_AT_ONCE, given.extend)
+    finally:
+        await source.close()
     if source.error is not None:
         raise source.error
     return given

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from blockusers.client import Client
 from blockusers.guard.answers import Answer
@@ -13,9 +15,11 @@ from blockusers.guard.intents import Intent, Rank, Record
 from blockusers.guard.status import NumberStatus
 from blockusers.observe.logs import log
 from blockusers.observe.observers import Observer, Observers
-from blockusers.values.errors import BlockUsersError
-from blockusers.values.outcome import Operation, Outcome, Status
+from blockusers.values.errors import BlockUsersError, TransportError
+from blockusers.values.outcome import Operation, Outcome, Status, why
 from blockusers.values.report import Incomplete
+
+_LOG: Final = logging.getLogger("blockusers")
 
 
 class GuardedNumber:
@@ -85,7 +89,10 @@ class GuardedNumber:
 
 
 def _expected(answer: Outcome | BaseException) -> Answer:
-    """Return *answer*; raise it if it is an error of an unknown kind."""
+    """Return *answer*; of an error of an unknown kind one that is tried again, and log it."""
     if isinstance(answer, Outcome | BlockUsersError):
         return answer
-    raise answer
+    if not isinstance(answer, Exception):
+        raise answer
+    _LOG.error("guard: a request failed: %s", why(answer))
+    return TransportError(why(answer))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -468,10 +468,9 @@ async def state_is(guard: Guard, state: str) -> bool:
 
 
 async def test_an_error_of_unknown_kind_loses_nobody(
-    sandbox: Sandbox, deny_list: DenyList, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, deny_list: DenyList, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What an own pace raises is logged, and the intents are carried out later."""
-    monkeypatch.setattr("blockusers.guard.drain._WAIT", 0.0)
 
     class Failing(FixedPace):
         failed = False
@@ -487,7 +486,15 @@ async def test_an_error_of_unknown_kind_loses_nobody(
     make_client = partial(Client, pace=Failing(1))
     async with guard_of(sandbox, deny_list, make_client=make_client) as guard:
         await guard.see(Sighting(FIRST, (ANNA,), clock()))
-        await until(lambda: sandbox.blocklist() == {ANNA})
+        await until(lambda: "guard: a request failed: RuntimeError: of a pace" in caplog.text)
+        await pass_time_until(clock, guard, lambda: sandbox.blocklist() == {ANNA})
+
+
+async def pass_time_until(clock: Clock, guard: Guard, true: Callable[[], bool]) -> None:
+    """Let time pass until something is true."""
+    while not true():
+        await pass_time(clock, guard.deny_list.store, 1.0)
+        await asyncio.sleep(0.01)
 
 
 async def test_an_outage_during_the_sweep(

@@ -12,7 +12,7 @@ alias of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol, Self
 
@@ -65,7 +65,8 @@ class Queue(Protocol):
         made, while it was sent.  The intent is settled, or put off to `retry_at`, only if its
         version is still the newest of that user.  If the result is `lost`, the opposite operation
         is not due before *late* seconds from now on, as they were given to `take`.  What is settled
-        keeps neither `user` nor `ids`.
+        keeps neither `user` nor `ids`.  An unblock that failed for good makes its record the last
+        one to make room.
         """
         ...
 
@@ -168,10 +169,18 @@ class Store(Protocol):
         """Remove the entries that have expired."""
         ...
 
-    async def move(self, old: Sequence[str], new: str, at: float, message: str) -> bool:
+    async def move(
+        self,
+        old: Sequence[str],
+        new: str,
+        at: float,
+        message: str,
+        scopes: Collection[str] | None = None,
+    ) -> bool:
         """Move the entries of the ids *old* that were added before *at* to *new*.
 
-        Each message is heeded once, and none that is older than the last move to one of *old*.
+        Each message is applied once, and none that is older than the last move to one of *old*.
+        With *scopes* only entries with one of these are moved, and no aliases.
 
         Returns:
             Whether something was moved.

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from blockusers.guard.entries import Entry
@@ -221,12 +221,13 @@ def _delete(connection: sqlite3.Connection, rows: list[_Row], now: float) -> int
 
 
 def learn(connection: sqlite3.Connection, aliases: Mapping[str, str], now: float) -> None:
-    """Note of ids, the user of the entry that they stand for."""
+    """Note of ids, the user of the entry that they stand for, unless they stand for another."""
     connection.executemany(
         """
         INSERT INTO aliases
         VALUES (?, ?, CASE WHEN EXISTS (SELECT 1 FROM entries WHERE user = ?) THEN NULL ELSE ? END)
         ON CONFLICT (id) DO UPDATE SET user = excluded.user, orphaned_at = excluded.orphaned_at
+        WHERE NOT EXISTS (SELECT 1 FROM entries AS e WHERE e.user = aliases.user)
         """,
         [(id_, user, user, now) for id_, user in aliases.items()],
     )
@@ -284,19 +285,24 @@ def move(
     at: float,
     *,
     message: str,
+    scopes: Collection[str] | None,
     now: float,
 ) -> bool:
     """Move the entries of *old* that were added before *at* to *new*, once for each message."""
     olds = [id_ for id_ in old if id_ != new]
     later = f"SELECT 1 FROM moves WHERE target IN {_VALUES} AND at > ?"
-    heeded = "SELECT 1 FROM moves WHERE message = ? AND message != ''"
+    applied = "SELECT 1 FROM moves WHERE message = ? AND message != ''"
     if connection.execute(later, (listed(olds), at)).fetchone():
         return False
-    if connection.execute(heeded, (message,)).fetchone():
+    if connection.execute(applied, (message,)).fetchone():
         return False
-    rows = [row for row in _rows_of(connection, olds) if row[5] <= at]
+    rows = [
+        row
+        for row in _rows_of(connection, olds)
+        if row[5] <= at and (scopes is None or row[1] in scopes)
+    ]
     _move_entries(connection, rows, new, now)
-    moved = _move_aliases(connection, olds, new)
+    moved = scopes is None and _move_aliases(connection, olds, new, rows)
     if not rows and not moved:
         return False
     connection.execute(
@@ -315,10 +321,6 @@ def _move_entries(connection: sqlite3.Connection, rows: list[_Row], new: str, no
     connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", changed)
     _count_texts(connection, changed, 1)
     _count_texts(connection, (there[row[:4]] for row in changed if row[:4] in there), -1)
-    connection.execute(
-        f"UPDATE aliases SET user = ?, orphaned_at = NULL WHERE user IN {_VALUES}",
-        (new, listed({row[0] for row in rows})),
-    )
     _delete(connection, rows, now)
     mark(connection, [new])
 
@@ -329,7 +331,13 @@ def _longer(row: _Row, other: _Row) -> _Row:
     return (*row[:6], ends)
 
 
-def _move_aliases(connection: sqlite3.Connection, old: Sequence[str], new: str) -> bool:
+def _move_aliases(
+    connection: sqlite3.Connection, old: Sequence[str], new: str, rows: Iterable[_Row]
+) -> bool:
+    connection.execute(
+        f"UPDATE aliases SET user = ?, orphaned_at = NULL WHERE user IN {_VALUES}",
+        (new, listed({row[0] for row in rows})),
+    )
     moved = connection.execute(
         f"UPDATE OR REPLACE aliases SET id = ? WHERE id IN {_VALUES}", (new, listed(old))
     )

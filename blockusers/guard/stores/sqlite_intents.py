@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -18,6 +18,9 @@ from blockusers.guard.stores.times import compact
 from blockusers.values.outcome import Operation
 
 _SCRUBBED_EVERY: Final = 24 * 3600.0
+_SCRUBBED_AT_ONCE: Final = 10_000
+"""Rows, which takes some hundredths of a second."""
+_Key: TypeAlias = tuple[str, str]
 _VALUES: Final = "(SELECT value FROM json_each(?))"
 
 
@@ -74,28 +77,44 @@ def counts(connection: sqlite3.Connection, number: str) -> Counts:
     )
 
 
-def forget(connection: sqlite3.Connection, before: float, now: float) -> None:
-    """Delete intents that were settled, and notes of moves that were made, before this moment."""
+def forget(connection: sqlite3.Connection, before: float, now: float) -> bool:
+    """Delete intents that were settled, and notes of moves that were made, before this moment.
+
+    Returns:
+        Whether it is time to scrub.
+    """
     connection.execute("DELETE FROM intents WHERE state = 0 AND settled_at < ?", (before,))
     connection.execute("DELETE FROM moves WHERE made_at < ?", (before,))
-    (scrubbed_at,) = connection.execute("SELECT scrubbed_at FROM sequence").fetchone()
-    if now - scrubbed_at >= _SCRUBBED_EVERY:
-        scrub(connection, now)
+    scrubbed = connection.execute(
+        "UPDATE sequence SET scrubbed_at = ? WHERE scrubbed_at <= ?", (now, now - _SCRUBBED_EVERY)
+    )
+    return scrubbed.rowcount > 0
 
 
-def scrub(connection: sqlite3.Connection, now: float) -> None:
-    """Write the tables that hold plain numbers anew, so that no copy of deleted ones is left.
+def scrub(connection: sqlite3.Connection, table: str, after: tuple[str, str]) -> _Key | None:
+    """Write some rows of a table anew, so that no copy of deleted ones is left in their pages.
 
     SQLite overwrites what is deleted (`secure_delete`), but not what it copied to another page
     before.  A page that no table uses any more is overwritten whole.
+
+    Returns:
+        The key of the last row; None if there are no more rows.
     """
-    for table in ("intents", "records"):
-        selected = connection.execute(f"SELECT * FROM {table}")
-        places = ", ".join("?" * len(selected.description))
-        rows = selected.fetchall()
-        connection.execute(f"DELETE FROM {table}")
-        connection.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
-    connection.execute("UPDATE sequence SET scrubbed_at = ?", (now,))
+    found = connection.execute(
+        f"SELECT * FROM {table} WHERE (person, number) > (?, ?) ORDER BY person, number LIMIT ?",
+        (*after, _SCRUBBED_AT_ONCE),
+    )
+    places = ", ".join("?" * len(found.description))
+    rows = found.fetchall()
+    if not rows:
+        return None
+    last: _Key = rows[-1][:2]
+    connection.execute(
+        f"DELETE FROM {table} WHERE (person, number) > (?, ?) AND (person, number) <= (?, ?)",
+        (*after, *last),
+    )
+    connection.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
+    return last
 
 
 def erase(connection: sqlite3.Connection, keys: Iterable[str]) -> None:
@@ -172,6 +191,11 @@ def settle(connection: sqlite3.Connection, results: Iterable[Result], now: float
         elif result.done:
             connection.execute(
                 "DELETE FROM records WHERE person = ? AND number = ?", (person, number)
+            )
+        elif result.retry_at is None and intent.operation is Operation.UNBLOCK:
+            connection.execute(
+                "UPDATE records SET blocked_at = ? WHERE person = ? AND number = ?",
+                (compact(now), person, number),
             )
         row = _load(connection, number, person)
         if row is not None:  # nobody has erased it meanwhile
