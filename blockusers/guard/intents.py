@@ -72,6 +72,11 @@ class Result:
     reason: str = ""
     """Why it was not done, in words for people."""
 
+    @property
+    def may_be_blocked(self) -> bool:
+        """Whether, after a block that is not tried again, the user is blocked, or may be."""
+        return self.done or (self.retry_at is None and self.lost)
+
 
 @attrs.frozen
 class Record:
