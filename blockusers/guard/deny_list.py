@@ -438,7 +438,12 @@ def _deciding(found: Iterable[Found]) -> Entry:
     """Return the entry that counts: of the narrower scope, and there one that allows."""
     return min(
         (each.entry for each in found),
-        key=lambda entry: (entry.scope == EVERYWHERE, entry.action != "allow", entry.origin),
+        key=lambda entry: (
+            entry.scope == EVERYWHERE,
+            entry.action != "allow",
+            entry.origin,
+            entry.user,
+        ),
     )
 
 

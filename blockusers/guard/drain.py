@@ -174,7 +174,7 @@ class Drain:
 
     async def _wait_until_due(self, queue: Queue) -> None:
         due = await queue.due_at(_AT_ONCE)
-        if due is None:  # nothing is left of what it was paused for
+        if due is None and await queue.due_at() is None:  # nothing is left to be stopped
             self._is(State.DRAINING)
         await queue.wait(_LONGEST_WAIT if due is None else max(0.0, due - self.store.clock()))
 

@@ -36,7 +36,8 @@ class Intent:
     ids: tuple[str, ...] = attrs.field(default=(), repr=False)
     """All ids that are known of the user, as the deny list looks them up later."""
     entry: str = attrs.field(default="", repr=False)
-    """The key of the entry that denies the user."""
+    """The key of the entry that denies the user; empty if the deny list has nothing to do with
+    it, and then there will be no record of it."""
     wrote_at: float = 0.0
     """When the user wrote, in seconds since 1970; when it was decided, for an unblock."""
     message: str = attrs.field(default="", repr=False)

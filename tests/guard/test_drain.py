@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import attrs
 import pytest
 
 from blockusers import (
@@ -106,9 +107,8 @@ async def test_the_newest_intent_wins_while_a_request_is_on_its_way(
 ) -> None:
     """An answer settles no intent that is newer than its request."""
     server = Server(gate=asyncio.Event())
-    await deny(store, ANNA)
     async with draining(store, server):
-        await store.want([block(ANNA, clock())], {})
+        await store.want([attrs.evolve(block(ANNA, clock()), entry="")], {})
         await until(lambda: server.asked)
         await store.want([unblock(ANNA, clock())], {})
         assert server.gate is not None

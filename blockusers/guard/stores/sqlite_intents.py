@@ -200,7 +200,7 @@ def settle(connection: sqlite3.Connection, results: Iterable[Result], now: float
         row.settle(result, now)
         _save(connection, row)
         if intent.operation is Operation.BLOCK:
-            if result.may_be_blocked:
+            if result.may_be_blocked and intent.entry:
                 _record(connection, intent, now)
         elif result.done:
             _delete_record(connection, intent)
