@@ -36,8 +36,10 @@ class _Response(aiohttp.ClientResponse):
 
 aioresponses.core.ClientResponse = _Response
 
-# The same examples in each run, however slow the machine; `nox -s explore` looks for new ones.
-hypothesis.settings.register_profile("same", derandomize=True, database=None, deadline=None)
+# The same few examples in each run, however slow the machine; `nox -s explore` looks for new ones.
+hypothesis.settings.register_profile(
+    "same", max_examples=50, derandomize=True, database=None, deadline=None
+)
 hypothesis.settings.register_profile("explore", max_examples=3000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("TEST_PROFILE", "same"))
 
