@@ -127,6 +127,7 @@ def test_the_demos_commands_can_be_copied(
 
 def test_the_demo_shows_what_is_wrong(bare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were a user lost, it would say so and fail."""
+    monkeypatch.setattr(demo, "RULES", attrs.evolve(demo.RULES, magic=False))
     monkeypatch.setattr(Sandbox, "blocklist", lambda _: frozenset({"16505550001"}))
     ran = bare("demo", "--users", "100")
 
