@@ -325,7 +325,7 @@ async def test_a_drain_is_free_when_its_process_is_killed(path: Path) -> None:
             assert child.stdout is not None
             assert child.stdout.readline() == "2\n"
             waiting = asyncio.create_task(store.queue(HERE).__aenter__())
-            assert not (await asyncio.wait([waiting], timeout=0.3))[0]
+            assert not (await asyncio.wait([waiting], timeout=0.05))[0]
             child.send_signal(signal.SIGKILL)
             queue = await asyncio.wait_for(waiting, 30)
         await store.want([Intent(HERE, BOB, Operation.UNBLOCK, BOB)], {})
