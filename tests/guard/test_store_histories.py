@@ -321,5 +321,5 @@ class Histories(RuleBasedStateMachine):
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=25 if settings().derandomize else settings().max_examples, stateful_step_count=40
+    max_examples=15 if settings().derandomize else settings().max_examples, stateful_step_count=40
 )
