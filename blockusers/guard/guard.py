@@ -340,7 +340,7 @@ class Guard:
     def _intent(self, sighting: Sighting, entry: Entry, person: str) -> Intent | None:
         """Return what is wanted of a denied sender; None if the message is too old."""
         now = self._store.clock()
-        wrote_at = min(sighting.wrote_at, now)
+        wrote_at = min(sighting.wrote_at, float(int(now)))  # Meta's times are whole seconds
         user = self._deny_list.sent_as(sighting.ids)
         if user is None:
             self._tally["skipped"] += 1

@@ -233,6 +233,20 @@ async def test_moves(store: Store) -> None:
     assert await entries(store) == [later, attrs.evolve(old, user=BOB)]
 
 
+async def test_records_follow_a_move(store: Store) -> None:
+    """Who has a new number and then a new id is looked at again after each."""
+    await has_blocked(store, block())
+    await store.want([], {BSUID: ANN})
+    await store.move([ANN], BOB, 950.0, "m1")
+    async with store.queue(HERE) as queue:
+        (record,) = await queue.rechecks(9)
+        assert (record.person, record.entry) == (ANN, BOB)
+        await queue.rechecked({ANN: BOB}, [])
+    assert await store.move([BSUID], "US.2", 950.0, "m2")
+
+    assert await to_recheck(store) == {ANN}
+
+
 async def test_moves_of_some_scopes(store: Store) -> None:
     """Only entries of the scopes that are given move, and no aliases."""
     await store.add([entry(), entry(scope="1"), entry(scope="2")])
@@ -589,7 +603,8 @@ async def test_changes_lead_to_a_recheck(store: Store, change: str) -> None:
     assert await to_recheck(store) == {ANN}
     async with store.queue(HERE) as queue:
         (record,) = await queue.rechecks(9)
-        assert (record.user, record.ids, record.entry) == (f"+{ANN}", (ANN, BSUID), ANN)
+        moved_to = "1777" if change == "moved away" else ANN
+        assert (record.user, record.ids, record.entry) == (f"+{ANN}", (ANN, BSUID), moved_to)
         assert record.blocked_at == 1000.0
         await queue.rechecked({ANN: ANN}, [])
         assert await queue.rechecks(9) == []

@@ -330,6 +330,10 @@ def _move_entries(connection: sqlite3.Connection, rows: list[_Row], new: str, no
     connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", changed)
     _count_texts(connection, changed, 1)
     _count_texts(connection, (there[row[:4]] for row in changed if row[:4] in there), -1)
+    connection.execute(
+        f"UPDATE records SET entry = ? WHERE entry IN {_VALUES}",
+        (new, listed({row[0] for row in rows})),
+    )
     _delete(connection, rows, now)
     mark(connection, [new])
 
