@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import attrs
+import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -357,6 +358,54 @@ async def test_one_account_does_not_speak_for_another(
     async with guard_of(sandbox, deny_list, webhook=webhook) as guard:
         assert await guard.handle(body, signed(body)) == 401
         assert await guard.handle(body, signed(body, "another secret")) == 200
+
+
+async def test_one_account_changes_nothing_of_another(
+    sandbox: Sandbox, deny_list: DenyList, clock: Clock
+) -> None:
+    """A signature for one number moves no entry of another number, nor one of all numbers."""
+    webhook = Webhook({FIRST: APP_SECRET, SECOND: "another secret"}, "a token")
+    await deny_list.add([ANNA], scope=SECOND)
+    await deny_list.add([CARL])
+    async with guard_of(sandbox, deny_list, webhook=webhook) as guard:
+        for number in (FIRST, "999"):
+            for old in (ANNA, CARL):
+                body = changed_number(old, BEN, number, clock())
+                assert await guard.handle(body, signed(body)) == 200
+        assert [entry.user async for entry in deny_list.entries()] == [ANNA, CARL]
+
+        body = changed_number(ANNA, BEN, SECOND, clock())
+        assert await guard.handle(body, signed(body, "another secret")) == 200
+        assert [entry.user async for entry in deny_list.entries()] == [BEN, CARL]
+
+
+def changed_number(old: str, new: str, phone_number_id: str, at: float) -> bytes:
+    """Return the body of a webhook that tells of a new number."""
+    message = {
+        "from": old,
+        "id": f"wamid.{old}.{phone_number_id}",
+        "timestamp": str(int(at)),
+        "type": "system",
+        "system": {"type": "user_changed_number", "wa_id": new},
+    }
+    value = {
+        "metadata": {"display_phone_number": "15550783881", "phone_number_id": phone_number_id},
+        "messages": [message],
+    }
+    entry = {"id": "1", "changes": [{"field": "messages", "value": value}]}
+    return orjson.dumps({"object": "whatsapp_business_account", "entry": [entry]})
+
+
+async def test_it_may_be_opened_again(sandbox: Sandbox, deny_list: DenyList, clock: Clock) -> None:
+    """A guard that was closed works again once it is opened."""
+    await deny_list.add([ANNA])
+    guard = guard_of(sandbox, deny_list)
+    async with guard:
+        pass
+    async with guard:
+        sandbox.message_from(ANNA)
+        await guard.see(Sighting(FIRST, (ANNA,), clock()))
+        await until(lambda: sandbox.blocklist() == {ANNA})
 
 
 async def test_an_outage_of_the_store_is_503(
