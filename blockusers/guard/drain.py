@@ -12,7 +12,7 @@ import asyncio
 import enum
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
@@ -120,7 +120,7 @@ class Drain:
                     self._is(State.DRAINING)
                     await self._work_off(queue)
             except* Exception as errors:
-                error = next(_leaves(errors))
+                error = _first(errors)
                 if not isinstance(error, StoreUnavailable):
                     _LOG.error("guard: %s: %s", self.phone_number_id, why(error))
                 self._is(State.WAITING, why(error))
@@ -312,9 +312,8 @@ class Drain:
             self._is(State.DRAINING)
 
 
-def _leaves(error: Exception) -> Iterator[Exception]:
-    if isinstance(error, ExceptionGroup):
-        for each in error.exceptions:
-            yield from _leaves(each)
-    else:
-        yield error
+def _first(error: Exception) -> Exception:
+    """Return the first error of a group of a group …"""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

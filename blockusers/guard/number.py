@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, cast
 
 from blockusers.client import Client
 from blockusers.guard.answers import Answer
@@ -97,7 +97,6 @@ def _expected(answer: Outcome | BaseException) -> Answer:
     """Return *answer*; of an error of an unknown kind one that is tried again, and log it."""
     if isinstance(answer, Outcome | BlockUsersError):
         return answer
-    if not isinstance(answer, Exception):
-        raise answer
-    _LOG.error("guard: a request failed: %s", why(answer))
-    return TransportError(why(answer))
+    reason = why(cast("Exception", answer))
+    _LOG.error("guard: a request failed: %s", reason)
+    return TransportError(reason)

@@ -425,6 +425,25 @@ async def test_an_outage_of_the_store_is_503(
     assert sandbox.blocklist() == {ANNA}
 
 
+async def test_the_status_tells_of_an_outage(
+    sandbox: Sandbox, deny_list: DenyList, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a webhook that could not be written down, the status raises, until a write worked."""
+
+    async def failing(*_: object) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    await deny_list.add([ANNA])
+    body = webhook_of(ANNA, phone_number_id=FIRST, at=clock())
+    async with guard_of(sandbox, deny_list, sweep_every=60.0) as guard:
+        await until(lambda: state_is(guard, "draining"))
+        monkeypatch.setattr(deny_list.store, "want", failing)
+
+        assert await guard.handle(body, signed(body)) == 503
+        with pytest.raises(StoreUnavailable, match="the disk is full"):
+            await guard.status()
+
+
 async def test_a_guard_that_is_not_open(sandbox: Sandbox, deny_list: DenyList) -> None:
     """A closed guard answers 503, and raises ClientClosed where it is called."""
     guard = guard_of(sandbox, deny_list)
