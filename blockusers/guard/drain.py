@@ -313,7 +313,7 @@ class Drain:
 
 
 def _first(error: Exception) -> Exception:
-    """Return the first error of a group of a group …"""
+    """Return the first error of a group, or of a group in it."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
