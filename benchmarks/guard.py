@@ -44,7 +44,9 @@ def main() -> None:
     print("| | blocked | missing | wrong | s until all were blocked | requests |")
     print("|---|---|---|---|---|---|")
     for name, trouble in TROUBLES.items():
-        print(f"| {name} |", " | ".join(_under(trouble)), "|", flush=True)
+        print(f"| {name}", end=" ")
+        cells = " | ".join(_under(trouble))
+        print(f"| {cells} |", flush=True)
     print(f"\nA store full of garbage: {_on_garbage()}\n")
     print("## Patience and room\n")
     asyncio.run(_patience())
@@ -91,7 +93,7 @@ def _flood(service: Service, _: Sandbox) -> None:
     """Post 200 bodies of 3 MB at once, with wrong signatures."""
     headers = {"X-Hub-Signature-256": f"sha256={'0' * 64}"}
     asyncio.run(post_all(service.url, [(b"x" * 3_000_000, headers)] * 200, 10_000))
-    print(f"(most memory: {service.memory / 2**20:.0f} MB)", end=" ")
+    print(f"({service.memory / 2**20:.0f} MB of memory at most)", end=" ")
 
 
 TROUBLES: Final = {
