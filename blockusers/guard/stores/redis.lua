@@ -305,10 +305,13 @@ function commands.find(given)
   return found
 end
 
+-- Returns the entries behind a key.
 function commands.page(given)
-  if not given.users then
-    return call('ZRANGEBYLEX', ENTRIES, given.after, '+', 'LIMIT', 0, given.limit)
-  end
+  local start = given.after == '' and '-' or '(' .. given.after .. '\255'
+  return call('ZRANGEBYLEX', ENTRIES, start, '+', 'LIMIT', 0, given.limit)
+end
+
+function commands.of_users(given)
   local found = {}
   for _, user in ipairs(given.users) do
     for _, entry in ipairs(entries_of(user)) do
@@ -545,6 +548,7 @@ function commands.due(given)
 end
 
 function commands.due_at(given)
+  check_lease(given)
   local found = {}
   for rank = 0, 2 do
     for _, operation in ipairs(OPERATIONS) do
@@ -561,6 +565,7 @@ function commands.taken(given)
 end
 
 function commands.rechecks(given)
+  check_lease(given)
   local found = {}
   local marked = call('ZRANGE', of(given.number, 'recheck'), 0, given.limit - 1, 'WITHSCORES')
   for index = 1, #marked, 2 do
