@@ -582,6 +582,7 @@ end
 
 -- Returns how many make room already, and those blocked longest ago who have no open intent.
 function commands.evictable(given)
+  check_lease(given)
   local number, found, is_kept = given.number, {}, {}
   for _, person in ipairs(given.keep) do
     is_kept[person] = true

@@ -9,12 +9,20 @@ from typing import Final, Self
 
 from blockusers.guard.entries import Entry
 from blockusers.guard.intents import Counts, Intent
-from blockusers.guard.stores import redis_intents
 from blockusers.guard.stores.protocol import Filter, Found
-from blockusers.guard.stores.redis_connection import Connection
 from blockusers.guard.stores.redis_entries import entry_of, is_chosen, key_of, name, row_of
-from blockusers.guard.stores.redis_queue import RedisQueue
 from blockusers.guard.stores.times import compact
+
+try:
+    from blockusers.guard.stores import redis_intents
+    from blockusers.guard.stores.redis_connection import Connection
+    from blockusers.guard.stores.redis_queue import RedisQueue
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f'RedisStore needs {error.name}: pip install "blockusers[redis]", or in a clone'
+        ' pip install ".[redis]"',
+        name=error.name,
+    ) from None
 
 _PAGE: Final = 1000
 """Entries that are read or removed before others get a turn."""

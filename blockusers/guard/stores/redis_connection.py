@@ -10,7 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -23,7 +23,7 @@ from blockusers.guard.stores.protocol import StoreUnavailable
 from blockusers.guard.stores.redis_errors import ERRORS, explained, shown
 
 _LOG: Final = logging.getLogger("blockusers")
-_LUA: Final = files(__package__).joinpath("redis.lua").read_text(encoding="utf-8")
+_LUA: Final = Path(__file__).with_name("redis.lua").read_text(encoding="utf-8")
 _SHA: Final = hashlib.sha1(_LUA.encode(), usedforsecurity=False).hexdigest()
 _FORMAT: Final = "1"
 _OLDEST: Final = (6, 2)
@@ -167,7 +167,7 @@ class Connection:
 
     async def change(self, command: str, **arguments: Any) -> Any:
         """Run a command that changes the store, and wake whoever waits for that."""
-        return await self.call(command, **arguments, now=self.clock(), wakes=self._name)
+        return await self.call(command, **{"now": self.clock(), **arguments}, wakes=self._name)
 
     async def _run(self, client: Redis, command: str, given: bytes) -> Any:
         arguments: Any = (1, self._base, command, given)
