@@ -28,7 +28,7 @@ end
 
 local function check_lease(given)
   if given.token and call('GET', of(given.number, 'lease')) ~= given.token then
-    error('LEASELOST')
+    error('LEASELOST ' .. given.number .. ' now')
   end
 end
 
@@ -491,6 +491,7 @@ end
 -- ------------------------------------------------------------------ commands: reading intents
 
 function commands.rows(given)
+  check_lease(given)
   local found = {}
   for _, each in ipairs(given.people) do
     local number, person = unpack(each)
@@ -681,8 +682,11 @@ function commands.open(given)
       error('WRONGTYPE ' .. key)
     end
   end
-  call('SETNX', base .. ':format', given.format)
-  return call('GET', base .. ':format')
+  local stored = call('GET', base .. ':format')
+  if not stored then
+    call('SET', base .. ':format', given.format)
+  end
+  return stored or given.format
 end
 
 -- ------------------------------------------------------------------ what this call is

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -105,13 +105,12 @@ class Connection:
         self._opened -= 1
         if self._opened:
             return
-        client, follower = self._client, self._follower
-        self._client = self._follower = None
+        client, self._client = cast("Redis", self._client), None
+        follower, self._follower = self._follower, None
         if follower is not None:
             follower.cancel()
             await asyncio.wait([follower])
-        if client is not None:
-            await client.aclose()
+        await client.aclose()
         self.changes.note()
 
     async def _check(self) -> None:
@@ -185,7 +184,7 @@ class Connection:
             async with asyncio.timeout(self._timeout):
                 yield self._client
         except ERRORS as error:
-            raise explained(error, self.place, self._timeout) from error
+            raise explained(error, self.place) from error
 
     # ------------------------------------------------------------------ following changes
 

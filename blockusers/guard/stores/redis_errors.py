@@ -14,46 +14,39 @@ ERRORS: Final = (exceptions.RedisError, OSError, asyncio.TimeoutError)
 """What redis-py raises when something is wrong with Redis, or with the way to it."""
 
 _SCHEMES: Final = ("redis", "rediss", "unix")
-_LEASE_LOST: Final = "another process drains this number now; nothing was changed"
 _REASONS: Final = {
-    "WRONGPASS": "it rejects the password or the user name; correct them in the URL",
+    "invalid username-password": "it rejects the password or the user name; correct the URL",
+    "AuthenticationError": "it wants a password; add it to the URL: redis://:PASSWORD@HOST",
     "NOAUTH": "it wants a password; add it to the URL: redis://:PASSWORD@HOST",
-    "NOPERM": "its user may not do this; give it the permissions that the documentation lists",
-    "OOM": "it is out of memory; raise its `maxmemory`, or remove other data",
-    "READONLY": "it is a read-only replica; use the URL of its primary",
+    "NoPermissionError": "its user may not do this; see the permissions in the documentation",
+    "OutOfMemoryError": "it is out of memory; raise its `maxmemory`, or remove other data",
+    "ReadOnlyError": "it is a read-only replica; use the URL of its primary",
     "WRONGTYPE": "keys with this prefix hold something else; choose another prefix",
     "MISCONF": "it cannot save its data, so it accepts no changes; look into its log",
-    "LOADING": "it has just started and still loads its data; wait",
+    "BusyLoadingError": "it has just started and still loads its data; wait",
     "BUSY": "a script blocks it; wait, or stop the script with SCRIPT KILL",
-    "MASTERDOWN": "it is a replica that has lost its primary; use the URL of the primary",
-    "MOVED": "another node of its cluster has these keys; use the URL of that node",
-    "CLUSTERDOWN": "its cluster is down; look into its log",
+    "MasterDownError": "it is a replica that has lost its primary; use the URL of the primary",
+    "MovedError": "another node of its cluster has these keys; use the URL of that node",
+    "ClusterDownError": "its cluster is down; look into its log",
     "max number of clients": "it has too many clients; raise its `maxclients`",
-    "unknown command": "its version is too old; Redis 6.2 or newer is needed",
+    "TimeoutError": "has not answered in time; is it overloaded, or the network broken?",
+    "ConnectionError": "cannot connect; check that it runs, and host and port of the URL",
+    "OSError": "cannot connect; check that it runs, and host and port of the URL",
 }
-"""What to say about an error, by a word in its text."""
+"""What to say about an error, by a word in the names of its classes or in its text."""
 
 
-def explained(error: BaseException, place: str, timeout: float) -> StoreUnavailable:
+def explained(error: BaseException, place: str) -> StoreUnavailable:
     """Return the error to raise for one of `ERRORS`."""
     text = str(error)
     if "LEASELOST" in text:
-        return LeaseLost(f"{place}: {_LEASE_LOST}")
+        number = text.partition("LEASELOST ")[2].partition(" now")[0]
+        return LeaseLost(f"{place}: another process drains {number} now; nothing was changed")
+    classes = " ".join(kind.__name__ for kind in type(error).__mro__)
     for word, reason in _REASONS.items():
-        if word in text:
+        if word in text or word in classes:
             return StoreUnavailable(f"{place}: {reason}")
-    return StoreUnavailable(f"{place}: {_of_its_kind(error, timeout)}")
-
-
-def _of_its_kind(error: BaseException, timeout: float) -> str:
-    match error:
-        case exceptions.TimeoutError() | asyncio.TimeoutError():
-            return f"Redis has not answered within {timeout:g} s; is it overloaded or away?"
-        case exceptions.AuthenticationError():
-            return "Redis rejects the password or the user name; correct them in the URL"
-        case exceptions.ConnectionError() | OSError():
-            return "cannot connect to Redis; check that it runs, and host and port of the URL"
-    return f"Redis has refused: {str(error).partition(chr(10))[0]:.200}"
+    return StoreUnavailable(f"{place}: Redis has refused: {text.partition(chr(10))[0]:.200}")
 
 
 def shown(url: str) -> str:

@@ -108,7 +108,7 @@ async def _read_rows(
     """Read the rows of people, each a number and a person; return new versions as well."""
     asked = list(dict.fromkeys(people))
     transaction = Transaction(connection.clock(), lease)
-    last, raws = await connection.call("rows", people=asked, versions=versions)
+    last, raws = await connection.call("rows", **lease, people=asked, versions=versions)
     for (number, person), raw in zip(asked, raws, strict=True):
         if raw is None:
             transaction.relies_on("intents", number, person, None)
