@@ -674,7 +674,8 @@ local TYPES = {
   [SETTLED] = 'zset', [SEQUENCE] = 'string', [SETTINGS] = 'hash', [CHANGES] = 'string',
 }
 
--- Returns the format of what is stored; a key that holds something else is an error.
+-- Returns the format of what is stored, and what Redis tells of itself; nothing if it does not.
+-- A key that holds something else is an error.
 function commands.open(given)
   for key, expected in pairs(TYPES) do
     local type = call('TYPE', key).ok
@@ -686,7 +687,8 @@ function commands.open(given)
   if not stored then
     call('SET', base .. ':format', given.format)
   end
-  return stored or given.format
+  local told = redis.pcall('INFO')
+  return {stored or given.format, type(told) == 'string' and told or ''}
 end
 
 -- ------------------------------------------------------------------ what this call is

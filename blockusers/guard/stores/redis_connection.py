@@ -9,14 +9,15 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoPermissionError, NoScriptError
+from redis.exceptions import NoScriptError
 
 from blockusers.guard.stores.changes import Changes
 from blockusers.guard.stores.protocol import StoreUnavailable
@@ -114,34 +115,25 @@ class Connection:
         self.changes.note()
 
     async def _check(self) -> None:
-        stored = await self.call("open", format=_FORMAT)
+        stored, told = await self.call("open", format=_FORMAT)
         if stored != _FORMAT:
             newer = "a newer version of blockusers has written it; update this one"
             raise StoreUnavailable(f"{self.place}: {newer}")
-        await self.tick()
-        info = await self._info()
+        # Empty if Redis does not permit INFO.
+        info = dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
         version = tuple(int(part) for part in info.get("redis_version", "99.0").split(".")[:2])
         if version < _OLDEST:
             found, needed = (".".join(map(str, each)) for each in (version, _OLDEST))
             raise StoreUnavailable(f"{self.place}: is Redis {found}; {needed} or newer is needed")
         self._warn(info)
+        await self.tick()
 
-    async def _info(self) -> dict[str, Any]:
-        """Return what Redis tells of itself; nothing if it does not permit that."""
-        try:
-            async with self._explaining() as client:
-                return dict(await client.info())
-        except StoreUnavailable as error:
-            if isinstance(error.__cause__, NoPermissionError):
-                return {}
-            raise
-
-    def _warn(self, info: dict[str, Any]) -> None:
+    def _warn(self, info: Mapping[str, str]) -> None:
         """Say once what of the settings of Redis may lose entries or intents."""
         if self._has_warned:
             return
         self._has_warned = True
-        if info.get("aof_enabled", 1) == 0:
+        if info.get("aof_enabled") == "0":
             told = "Redis keeps no append-only file; what is stored may be lost when it stops"
             _LOG.warning("guard: %s: %s (set appendonly yes)", self.place, told)
         if info.get("maxmemory_policy", "noeviction") != "noeviction":
@@ -208,11 +200,15 @@ class Connection:
                 await channel.subscribe(f"{self._base}:changes")
             while True:
                 await self._look()
-                ends = time.monotonic() + self.beat
-                while (left := ends - time.monotonic()) > 0:
-                    message = await channel.get_message(timeout=left)
-                    if message is not None and message["data"] != self._name:
-                        self.changes.note()
+                await self._hear(channel)
+
+    async def _hear(self, channel: PubSub) -> None:
+        """Listen for one beat."""
+        ends = time.monotonic() + self.beat
+        while (left := ends - time.monotonic()) > 0:
+            message = await channel.get_message(timeout=left)
+            if message is not None and message["data"] != self._name:
+                self.changes.note()
 
     async def _look(self) -> None:
         """Note what has changed although no message came."""
