@@ -407,6 +407,16 @@ async def test_is_woken_by_messages(redis_url: str, client: redis.Redis) -> None
             await until(lambda: not client.pubsub_numsub("{blockusers:guard}:changes")[0][1])
 
 
+async def test_is_woken_again_and_again(redis_url: str, client: redis.Redis) -> None:
+    """Each message wakes, however long it is until the store would look by itself."""
+    async with RedisStore(redis_url, lease=4000) as store, store.queue(HERE) as queue:
+        await until(lambda: client.pubsub_numsub("{blockusers:guard}:changes")[0][1])
+        await until(lambda: lasts(queue, 0.1))
+        for _ in range(3):
+            client.publish("{blockusers:guard}:changes", "somebody else")
+            assert not await lasts(queue, 60)
+
+
 async def test_looks_by_itself(redis_url: str, client: redis.Redis) -> None:
     """A change of which no message came is seen all the same, and each only once."""
     async with RedisStore(redis_url, lease=0.1) as store, store.queue(HERE) as queue:

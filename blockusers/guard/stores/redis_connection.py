@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
@@ -198,17 +197,15 @@ class Connection:
                 pubsub = client.pubsub(ignore_subscribe_messages=True)
                 channel = await stack.enter_async_context(pubsub)
                 await channel.subscribe(f"{self._base}:changes")
+            looks_at = time.monotonic()
             while True:
-                await self._look()
-                await self._hear(channel)
-
-    async def _hear(self, channel: PubSub) -> None:
-        """Listen for one beat."""
-        ends = time.monotonic() + self.beat
-        while (left := ends - time.monotonic()) > 0:
-            message = await channel.get_message(timeout=left)
-            if message is not None and message["data"] != self._name:
-                self.changes.note()
+                if time.monotonic() >= looks_at:
+                    looks_at += self.beat
+                    await self._look()
+                left = max(0.0, looks_at - time.monotonic())
+                message = await channel.get_message(timeout=left)
+                if message is not None and message["data"] != self._name:
+                    self.changes.note()
 
     async def _look(self) -> None:
         """Note what has changed although no message came."""
