@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from blockusers.cli.deny_list import ListPlace
 from blockusers.cli.screen import Screen
 from tests.redis_server import RedisServer
 from tests.support import PHONE_NUMBER_ID, TOKEN
@@ -54,6 +55,12 @@ def test_the_guard_is_in_redis(
     shown = url.replace("secret", "***")
     assert f"deny list: {shown}, 0 entries" in ran.stderr
     assert "secret@" not in ran.stderr
+
+
+def test_is_named_without_its_password() -> None:
+    """Whatever a command says of the list, it shows no password."""
+    assert str(ListPlace("rediss://anna:secret@cache/1")) == "rediss://anna:***@cache:6379/1"
+    assert "secret" not in repr(ListPlace("redis://:secret@cache"))
 
 
 def test_redis_is_away(bare: Any) -> None:
