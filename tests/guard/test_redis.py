@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -201,12 +202,12 @@ Change = Callable[[], Awaitable[object]]
 
 @pytest.fixture
 def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Change], None]:
-    """Let something be done after the next transaction has read, and before it writes."""
+    """Let something be done after a drain has read, and before it writes what it made of it."""
     pending: list[Change] = []
     call = redis_connection.Connection.call
 
     async def interrupted(self: Any, command: str, **arguments: Any) -> Any:
-        if command == "commit" and pending:
+        if command == "commit" and "token" in arguments and pending:
             await pending.pop()()
         return await call(self, command, **arguments)
 
@@ -230,6 +231,28 @@ async def test_settled_as_it_is_now(store: RedisStore, meanwhile: Callable[[Chan
         page = await queue.take(9, LATE)
         meanwhile(lambda: store.want([block(wrote_at=1001.0)], {}))
         await queue.settle([Result(each, done=True) for each in page])
+    assert await store.counts(HERE) == Counts(1, 0, 1, 1000.0)
+
+
+async def test_what_changes_again_and_again_is_settled(
+    store: RedisStore, meanwhile: Callable[[Change], None]
+) -> None:
+    """Whoever changes a person in each moment between reading and writing has to wait at last."""
+    wanting: list[asyncio.Task[object]] = []
+
+    async def write(number: int) -> None:
+        intent = block(wrote_at=1001.0 + number)
+        wanting.append(asyncio.create_task(store.want([intent], {})))
+        await asyncio.wait(wanting, timeout=0.3 if number == 3 else None)
+
+    await store.want([block()], {})
+    async with store.queue(HERE) as queue:
+        page = await queue.take(9, LATE)
+        for number in (3, 2, 1, 0):  # the last first
+            meanwhile(partial(write, number))
+        await queue.settle([Result(each, done=True) for each in page])
+        assert [task.done() for task in wanting] == [True, True, True, False]
+    await asyncio.gather(*wanting)
     assert await store.counts(HERE) == Counts(1, 0, 1, 1000.0)
 
 

@@ -13,6 +13,7 @@ local ALIASES, ALIASES_OF = base .. ':aliases', base .. ':aliases-of'
 local ORPHANS, MOVES = base .. ':orphans', base .. ':moves'
 local INTENT_NAMES, RECORD_NAMES = base .. ':intent-names', base .. ':record-names'
 local SETTLED, SEQUENCE = base .. ':settled', base .. ':sequence'
+local TURN = base .. ':turn'
 local SETTINGS, CHANGES = base .. ':settings', base .. ':changes'
 local OPERATIONS = {'block', 'unblock'}
 local call = redis.call
@@ -610,9 +611,21 @@ end
 
 -- ------------------------------------------------------------------ commands: writing intents
 
--- Writes *effects* if the rows are still as they were read; returns whether they were.
+-- Lets nobody else commit before *given.turn* has, or the time is over; for a transaction that
+-- reads so much that others change some of it again and again.
+function commands.turn(given)
+  call('SET', TURN, given.turn, 'NX', 'PX', given.milliseconds)
+  return 1
+end
+
+-- Writes *effects* if the rows are still as they were read, and it is nobody else's turn; returns
+-- whether that was so.
 function commands.commit(given)
   check_lease(given)
+  local turn = call('GET', TURN)
+  if turn and turn ~= given.turn then
+    return 0
+  end
   for _, each in ipairs(given.read) do
     local hash, number, person, digest = unpack(each)
     local raw = call('HGET', of(number, hash), person)
@@ -622,6 +635,9 @@ function commands.commit(given)
   end
   for _, each in ipairs(given.effects) do
     effects[each[1]](unpack(each, 2))
+  end
+  if turn then
+    call('DEL', TURN)
   end
   return 1
 end

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -16,6 +18,13 @@ from blockusers.guard.stores.times import compact
 from blockusers.values.outcome import Operation
 
 T = TypeVar("T")
+
+_PATIENCE: Final = 3
+"""Attempts to write before others have to wait."""
+_TURN: Final = 1000
+"""Milliseconds for which they wait at most."""
+_PAUSE: Final = 0.005
+"""Seconds before the next attempt."""
 
 Lease: TypeAlias = Mapping[str, str]
 """The number and the token of a lease, or nothing."""
@@ -77,7 +86,7 @@ class Transaction:
         """Whether there is nothing to write."""
         return not self._changed and not self._effects
 
-    async def commit(self, connection: Connection) -> bool:
+    async def commit(self, connection: Connection, turn: str) -> bool:
         """Write all of it, if everything is still as it was read; return whether it was."""
         saved = [
             ("save", row.number, row.person, json.dumps(attrs.asdict(row)))
@@ -85,18 +94,24 @@ class Transaction:
         ]
         effects = [*saved, *self._effects]
         run = connection.call if self.lease else connection.change
-        arguments = {**self.lease, "read": self._read, "effects": effects, "now": self.now}
-        return bool(await run("commit", **arguments))
+        read = {"read": self._read, "effects": effects, "now": self.now}
+        return bool(await run("commit", **self.lease, **read, turn=turn))
 
 
 async def _write(
     connection: Connection, prepare: Callable[[], Awaitable[tuple[Transaction, T]]]
 ) -> T:
     """Prepare a transaction until it can be written: until nobody has changed what it read."""
+    turn = secrets.token_hex(8)
+    attempts = 0
     while True:
+        if attempts >= _PATIENCE:
+            await connection.call("turn", turn=turn, milliseconds=_TURN)
         transaction, result = await prepare()
-        if transaction.is_empty or await transaction.commit(connection):
+        if transaction.is_empty or await transaction.commit(connection, turn):
             return result
+        attempts += 1
+        await asyncio.sleep(_PAUSE)
 
 
 async def _read_rows(
