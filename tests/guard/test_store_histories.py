@@ -246,7 +246,8 @@ class Histories(RuleBasedStateMachine):
         person = data.draw(st.sampled_from(sorted(self.taken)))
         intent, model, now = self.taken.pop(person), self.wanted[person], self.clock.now
         retry_at = now + 10 if "retry" in became else None
-        result = Result(intent, became == "done", retry_at, "lost" in became)
+        tries, is_lost = intent.tries + 1, "lost" in became
+        result = Result(intent, became == "done", retry_at, tries, is_lost)
         self.do(self.queue.settle([result]))
 
         model.is_taken = False
