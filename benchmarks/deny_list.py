@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from blockusers.guard.deny_list import DenyList
 from blockusers.guard.stores.sqlite import SqliteStore
-from blockusers.values.users import read_plain
+from blockusers.values.users import INTERNATIONAL
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ def main(entries: int) -> None:
 
 def _print_dict(numbers: list[str], asked: list[str]) -> None:
     start = time.perf_counter()
-    table = dict.fromkeys(read_plain(numbers) or ())
+    table = dict.fromkeys(INTERNATIONAL.read_plain(numbers) or ())
     imported = time.perf_counter() - start
     start = time.perf_counter()
     for number in asked:

@@ -29,13 +29,16 @@ import attrs
 
 from blockusers import __version__
 from blockusers.observe.events import (
+    DrainChanged,
     Event,
+    IntentsAnswered,
     JobEnded,
     JobStarted,
     PaceChanged,
     RequestEnded,
     RequestSent,
     Retrying,
+    SenderMatched,
     UsersSettled,
     because,
 )
@@ -90,6 +93,19 @@ class OpenTelemetry:
         )
         self._users = meter.create_counter("blockusers.users", "{user}", "Users settled.")
         self._retries = meter.create_counter("blockusers.retries", "{retry}", "Requests resent.")
+        self._sightings = meter.create_counter(
+            "blockusers.guard.sightings", "{message}", "Messages that a guard was shown."
+        )
+        self._intents = meter.create_counter(
+            "blockusers.guard.intents", "{user}", "Users of intents that were answered."
+        )
+        self._drains: dict[str, str] = {}
+        meter.create_observable_gauge(
+            "blockusers.guard.draining",
+            [self._draining],
+            "{number}",
+            "1 for a number whose intents are carried out, 0 for one that is stopped.",
+        )
         self._paces: dict[str, PaceState] = {}
         meter.create_observable_gauge(
             "blockusers.pace.rate",
@@ -122,6 +138,17 @@ class OpenTelemetry:
                 self._paces[event.phone_number_id] = event.state
             case UsersSettled():
                 self._users_settled(event)
+            case SenderMatched() | IntentsAnswered() | DrainChanged():
+                self._of_a_guard(event)
+
+    def _of_a_guard(self, event: SenderMatched | IntentsAnswered | DrainChanged) -> None:
+        match event:
+            case SenderMatched():
+                self._sightings.add(1, event.attributes())
+            case IntentsAnswered():
+                self._intents_answered(event)
+            case _:
+                self._drains[event.phone_number_id] = event.state
 
     def _observe(
         self, value: Callable[[PaceState], float]
@@ -173,6 +200,18 @@ class OpenTelemetry:
         for (status, code), count in event.tally.items():
             reason = {} if code is None else {"blockusers.code": code}
             self._users.add(count, {**about, "blockusers.status": status.value, **reason})
+
+    def _intents_answered(self, event: IntentsAnswered) -> None:
+        about = _chosen(event, "blockusers.operation", "blockusers.phone_number_id")
+        counts = {"done": event.done, "failed": event.failed, "put_off": event.put_off}
+        for status, count in counts.items():
+            self._intents.add(count, {**about, "blockusers.status": status})
+
+    def _draining(self, _: metrics.CallbackOptions) -> list[metrics.Observation]:
+        return [
+            metrics.Observation(int(state == "draining"), {"blockusers.phone_number_id": whose})
+            for whose, state in self._drains.copy().items()
+        ]
 
 
 def _chosen(event: Event, *names: str) -> dict[str, Any]:

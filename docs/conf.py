@@ -41,7 +41,10 @@ maximum_signature_line_length = 80
 toc_object_entries_show_parents = "hide"
 
 # Inventories of other projects would need the network, so only our own names are links.
-nitpick_ignore_regex = [(r"py:.*", r"(?!blockusers\.).*"), (r"py:class", r".*\.(Provider|Store)")]
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!blockusers\.).*"),
+    (r"py:class", r".*\.(Provider|Store|Rank)"),
+]
 
 PUBLIC: Final = {
     name: f"{package.__name__}.{name}"

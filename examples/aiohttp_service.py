@@ -1,10 +1,11 @@
 """A webhook on aiohttp that blocks spammers as their messages come in.
 
 Meta lets you block a person only within 24 hours of their last message, so the handler of that
-message is the place for it.  Run it, and give its address and your VERIFY_TOKEN to Meta (App
-Dashboard, WhatsApp, Configuration):
+message is the place for it.  Run it, and give its address and your WHATSAPP_VERIFY_TOKEN to Meta
+(App Dashboard, WhatsApp, Configuration):
 
-    WHATSAPP_PHONE_NUMBER_ID=… WHATSAPP_ACCESS_TOKEN=… WHATSAPP_APP_SECRET=… VERIFY_TOKEN=… \
+    WHATSAPP_PHONE_NUMBER_ID=… WHATSAPP_ACCESS_TOKEN=… \
+    WHATSAPP_APP_SECRET=… WHATSAPP_VERIFY_TOKEN=… \
         python examples/aiohttp_service.py
 
 https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/payload-examples
@@ -78,7 +79,7 @@ async def block(client: Client, sender: str) -> None:
 
 async def on_verification(request: web.Request) -> web.Response:
     """Answer Meta's question whether this address is yours."""
-    if request.query.get("hub.verify_token") != os.environ["VERIFY_TOKEN"]:
+    if request.query.get("hub.verify_token") != os.environ["WHATSAPP_VERIFY_TOKEN"]:
         raise web.HTTPForbidden
     return web.Response(text=request.query.get("hub.challenge", ""))
 

@@ -4,7 +4,8 @@ Meta lets you block a person only within 24 hours of their last message, so a li
 cannot be blocked ahead.  The guard is shown every webhook and does it in time, also for those who
 write while the bot is down: it answers 200 only when it is written down whom to block.
 
-    WHATSAPP_PHONE_NUMBER_ID=… WHATSAPP_ACCESS_TOKEN=… WHATSAPP_APP_SECRET=… VERIFY_TOKEN=… \
+    WHATSAPP_PHONE_NUMBER_ID=… WHATSAPP_ACCESS_TOKEN=… \
+    WHATSAPP_APP_SECRET=… WHATSAPP_VERIFY_TOKEN=… \
         python examples/guard_aiohttp.py
 
 The command line changes the list, also while the bot runs:
@@ -27,7 +28,9 @@ from blockusers.guard import DenyList, Guard, SqliteStore, Webhook, WebhookRejec
 
 LOG = logging.getLogger("bot")
 GUARD = web.AppKey("guard", Guard)
-WEBHOOK = Webhook(os.environ.get("WHATSAPP_APP_SECRET", ""), os.environ.get("VERIFY_TOKEN", ""))
+WEBHOOK = Webhook(
+    os.environ.get("WHATSAPP_APP_SECRET", ""), os.environ.get("WHATSAPP_VERIFY_TOKEN", "")
+)
 
 
 async def open_guard(app: web.Application) -> AsyncIterator[None]:

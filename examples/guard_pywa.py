@@ -6,7 +6,8 @@ the sender is denied, and blocks them behind the scenes.
 pywa answers Meta with 200 even if a handler fails.  Where no message may be missed while the disk
 is full, use `blockusers guard --forward`, or `guard.handle` as in `guard_aiohttp.py`.
 
-    WHATSAPP_PHONE_NUMBER_ID=… WHATSAPP_ACCESS_TOKEN=… WHATSAPP_APP_SECRET=… VERIFY_TOKEN=… \
+    WHATSAPP_PHONE_NUMBER_ID=… WHATSAPP_ACCESS_TOKEN=… \
+    WHATSAPP_APP_SECRET=… WHATSAPP_VERIFY_TOKEN=… \
         python examples/guard_pywa.py
 """
 
@@ -41,7 +42,7 @@ whatsapp = WhatsApp(
     phone_id=os.environ["WHATSAPP_PHONE_NUMBER_ID"],
     token=os.environ["WHATSAPP_ACCESS_TOKEN"],
     app_secret=os.environ["WHATSAPP_APP_SECRET"],
-    verify_token=os.environ.get("VERIFY_TOKEN", "change me"),
+    verify_token=os.environ.get("WHATSAPP_VERIFY_TOKEN", "change me"),
     server=app,
 )
 

@@ -3,7 +3,8 @@
 pywa reads the webhooks and answers; blockusers blocks, for it tells who could not be blocked, and
 keeps to the rate limit when a hundred spammers write at once.
 
-    WHATSAPP_PHONE_NUMBER_ID=… WHATSAPP_ACCESS_TOKEN=… WHATSAPP_APP_SECRET=… VERIFY_TOKEN=… \
+    WHATSAPP_PHONE_NUMBER_ID=… WHATSAPP_ACCESS_TOKEN=… \
+    WHATSAPP_APP_SECRET=… WHATSAPP_VERIFY_TOKEN=… \
         python examples/pywa_bot.py
 """
 
@@ -37,7 +38,7 @@ whatsapp = WhatsApp(
     phone_id=os.environ["WHATSAPP_PHONE_NUMBER_ID"],
     token=os.environ["WHATSAPP_ACCESS_TOKEN"],
     app_secret=os.environ["WHATSAPP_APP_SECRET"],
-    verify_token=os.environ.get("VERIFY_TOKEN", "change me"),
+    verify_token=os.environ.get("WHATSAPP_VERIFY_TOKEN", "change me"),
     server=app,
 )
 

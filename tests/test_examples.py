@@ -32,7 +32,7 @@ from blockusers.sandbox import Rules, Sandbox, glitches
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SECRET = "0123456789abcdef0123"
-SECRETS = {"WHATSAPP_APP_SECRET": SECRET, "VERIFY_TOKEN": "change me"}
+SECRETS = {"WHATSAPP_APP_SECRET": SECRET, "WHATSAPP_VERIFY_TOKEN": "change me"}
 ANN, NEVER_WROTE = "16505551234", "1650555131047"
 
 

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from blockusers import Account, Client, Incomplete, otel
+from blockusers.observe.events import DrainChanged, IntentsAnswered, SenderMatched
 from blockusers.otel import OpenTelemetry
 from blockusers.sandbox import Rules, Sandbox, glitches
 from tests.support import Clock, adaptive, number, numbers, quick
@@ -187,6 +188,31 @@ async def test_gauges(watched: Watched, clock: Clock) -> None:
     assert rate == (client.pace.state.rate or 0)
     ((_, size),) = watched.points("blockusers.pace.max_users")
     assert size == 1000
+
+
+def test_a_guard(watched: Watched) -> None:
+    """Sightings, intents, and whether a number is drained are counted; nobody is named."""
+    for event in (
+        SenderMatched(denied=True, phone_number_id="1"),
+        SenderMatched(denied=False, phone_number_id="1"),
+        IntentsAnswered("block", done=3, failed=2, put_off=1, phone_number_id="1"),
+        DrainChanged("draining", phone_number_id="1"),
+        DrainChanged("paused", "the token is invalid", phone_number_id="2"),
+    ):
+        watched.observer(event)
+
+    sightings = watched.points("blockusers.guard.sightings")
+    assert sightings == [
+        ({"blockusers.denied": True, ID: "1"}, 1),
+        ({"blockusers.denied": False, ID: "1"}, 1),
+    ]
+    about = {"blockusers.operation": "block", ID: "1"}
+    assert watched.points("blockusers.guard.intents") == [
+        ({**about, "blockusers.status": "done"}, 3),
+        ({**about, "blockusers.status": "failed"}, 2),
+        ({**about, "blockusers.status": "put_off"}, 1),
+    ]
+    assert watched.points("blockusers.guard.draining") == [({ID: "1"}, 1), ({ID: "2"}, 0)]
 
 
 def test_other_events_are_ignored(watched: Watched) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 from collections.abc import AsyncGenerator, Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import attrs
 from aiohttp import web
@@ -17,18 +17,16 @@ from blockusers.cli import process
 from blockusers.cli.account import account_of
 from blockusers.cli.accounts_file import read_accounts
 from blockusers.cli.deny_list import ListPlace, values_as_options
-from blockusers.cli.guard_log import ReportingStore, in_words
+from blockusers.cli.guard_log import GuardLog
 from blockusers.cli.input_files import count
-from blockusers.cli.process import Interrupted, UsageError, describe
+from blockusers.cli.options import DEFAULT_STORE
+from blockusers.cli.process import Interrupted, UsageError
 from blockusers.cli.sandbox_server import cannot_listen
 from blockusers.cli.screen import Screen
 from blockusers.guard.drain import OnFull
 from blockusers.guard.guard import Guard
-from blockusers.guard.intents import Result
 from blockusers.guard.service import OnStoreError, make_app, make_runner
-from blockusers.guard.stores.protocol import Store
 from blockusers.guard.webhooks import AppSecret, Webhook
-from blockusers.observe.events import Event, NumberPaused
 from blockusers.values.account import Account, is_loopback
 
 _PATH: Final = "/webhook"
@@ -114,14 +112,15 @@ class Service:
             UsageError: It cannot listen there, or an option has no good value.
             StoreUnavailable: The deny list cannot be opened.
         """
-        log = _Log(screen, several=len(self.accounts) > 1)
-        store = cast("Store", ReportingStore(self.deny_list.store(), log.answered))
+        store = self.deny_list.store()
+        log = GuardLog(screen, len(self.accounts) > 1, store.clock)
         with values_as_options():
             guard = Guard(
                 self.accounts,
                 self.deny_list.deny_list(store),
                 webhook=self.webhook,
                 on_full=self.on_full,
+                on_settled=log.settled,
                 observers=[log.observe],
             )
             app = make_app(
@@ -132,7 +131,10 @@ class Service:
                 drop_denied=self.drop_denied,
                 on_store_error=self.on_store_error,
             )
-        async with guard, _listening(app, self.host, self.port) as port:
+        async with contextlib.AsyncExitStack() as stack:
+            with values_as_options():
+                await stack.enter_async_context(guard)
+            port = await stack.enter_async_context(_listening(app, self.host, self.port))
             host = f"[{self.host}]" if ":" in self.host else self.host
             yield guard, f"http://{host}:{port}{_PATH}"
 
@@ -151,32 +153,6 @@ async def _listening(app: web.Application, host: str, port: int) -> AsyncGenerat
         await runner.cleanup()
 
 
-@attrs.frozen
-class _Log:
-    """Prints a line for each person who is blocked or unblocked, and for what goes wrong."""
-
-    screen: Screen
-    several: bool
-    """Whether there are several business numbers, so that each line names its own."""
-
-    def answered(self, result: Result, seconds: float | None) -> None:
-        """Tell of a person; not of all who wait while a number pauses, which is told once."""
-        if result.reason == "paused":
-            return
-        say = self.screen.say if result.done else self.screen.tell
-        say(self._line(result.intent.phone_number_id, in_words(result, seconds)))
-
-    def observe(self, event: Event) -> None:
-        """Tell of a number that pauses."""
-        if isinstance(event, NumberPaused):
-            text = f"paused, tried again every {event.wait:.0f} s: {describe(event.error)}"
-            self.screen.tell(self._line(event.phone_number_id, text), "yellow")
-
-    def _line(self, number: str, text: str) -> str:
-        where = f"{number} " if self.several else ""
-        return f"{datetime.now():%H:%M:%S} {where}{text}"  # noqa: DTZ005  # local time
-
-
 def serve(service: Service, screen: Screen) -> None:
     """Serve until interrupted; what is left to do then is kept in the store.
 
@@ -186,8 +162,7 @@ def serve(service: Service, screen: Screen) -> None:
 
     async def work() -> None:
         async with service.running(screen) as (guard, url):
-            with values_as_options():
-                entries = await guard.deny_list.count()
+            entries = await guard.deny_list.count()
             for line in _greeting(service, url, entries):
                 screen.say(line)
             await asyncio.Event().wait()
@@ -207,11 +182,15 @@ def _greeting(service: Service, url: str, entries: int) -> list[str]:
         "Enter in Meta's App Dashboard, under WhatsApp > Configuration:",
         f"  Callback URL    https://YOUR-HOST{_PATH}; a proxy with HTTPS there leads it here",
         "  Verify token    what WHATSAPP_VERIFY_TOKEN holds",
-        "  Webhook fields  messages",
+        "  Webhook fields  messages, and standby if an agent of Meta's answers for you",
         "",
     ]
     if not entries:
-        lines[2:2] = ["  add somebody, also while this runs: blockusers deny add +16505551234"]
+        where = service.deny_list.where
+        is_default = where == str(DEFAULT_STORE) or "://" in where  # a URL may hold a password
+        chosen = "" if is_default else f" --store {shlex.quote(where)}"
+        add = f"blockusers deny add{chosen} +16505551234"
+        lines[2:2] = [f"  add somebody, also while this runs: {add}"]
     if not is_loopback(service.host):
         lines[-1:] = [f"Others can reach {service.host}: let them in through the proxy alone.", ""]
     return [*lines, "Ctrl-C stops it."]

@@ -102,7 +102,7 @@ Put users on the deny list. A running guard heeds it at once.{_STORE}
 
 \b
 [cyan]blockusers deny add +16505551234 --reason insults --expires 30d[/]
-[cyan]blockusers deny add +16505551234 --allow[/]   an exception: never block"""
+[cyan]blockusers deny add +16505551234 --allow[/]   an exception: do not block"""
 
 DENY_REMOVE: Final = f"""\
 Take users off the deny list, or undo an import. The guard then unblocks whom it has blocked \

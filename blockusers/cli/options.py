@@ -146,9 +146,7 @@ Expires = Annotated[
         help="When it ends: in 12h, 30d or 8w, or with the day 2026-12-31.",
     ),
 ]
-Allow = Annotated[
-    bool, typer.Option("--allow", help="Never block these users, whatever else the list says.")
-]
+Allow = Annotated[bool, typer.Option("--allow", help="An exception: do not block these users.")]
 ChosenScope = Annotated[
     str | None,
     typer.Option(

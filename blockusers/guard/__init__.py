@@ -11,6 +11,7 @@ from blockusers._tools.lazy import lazily
 from blockusers.guard.deny_list import DenyList
 from blockusers.guard.entries import Change, Entry
 from blockusers.guard.guard import Guard
+from blockusers.guard.intents import Intent, Result
 from blockusers.guard.status import GuardStatus, NumberStatus
 from blockusers.guard.stores.protocol import LeaseLost, StoreUnavailable
 from blockusers.guard.stores.sqlite import SqliteStore
@@ -21,7 +22,7 @@ from blockusers.guard.webhooks import (
     Webhook,
     WebhookRejected,
 )
-from blockusers.observe.events import IntentsAnswered, NumberPaused, SenderMatched
+from blockusers.observe.events import DrainChanged, IntentsAnswered, SenderMatched
 
 if TYPE_CHECKING:
     from blockusers.guard.stores.redis import RedisStore
@@ -29,16 +30,18 @@ if TYPE_CHECKING:
 __all__ = [
     "Change",
     "DenyList",
+    "DrainChanged",
     "Entry",
     "Guard",
     "GuardStatus",
     "IdentityChanged",
+    "Intent",
     "IntentsAnswered",
     "InvalidWebhook",
     "LeaseLost",
-    "NumberPaused",
     "NumberStatus",
     "RedisStore",
+    "Result",
     "SenderMatched",
     "Sighting",
     "SqliteStore",

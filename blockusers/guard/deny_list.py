@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from operator import attrgetter
 from typing import Final, get_args
@@ -14,7 +14,7 @@ import attrs
 from blockusers._tools.arguments import check_number
 from blockusers.guard.entries import EVERYWHERE, Action, Change, Entry
 from blockusers.guard.keys import Keys, digest_of
-from blockusers.guard.stores.protocol import Filter, Found, Store
+from blockusers.guard.stores.protocol import CHANGES_KEPT, Filter, Found, Store
 from blockusers.guard.webhooks import IdentityChanged
 from blockusers.jobs.source import Source, Users
 from blockusers.values.national import NationalReader
@@ -26,7 +26,7 @@ from blockusers.values.outcome import (
     named_by,
     names_of,
 )
-from blockusers.values.users import INTERNATIONAL, Reader, same_person
+from blockusers.values.users import INTERNATIONAL, Reader
 
 _BATCH: Final = 2000
 """Entries that are added in one transaction."""
@@ -42,9 +42,10 @@ class Verdict:
 
     entry: Entry | None = None
     """The entry that denies the sender; None if none does."""
+    person: str = attrs.field(default="", repr=False)
+    """One key for all ids of the sender."""
     aliases: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    """Of the sender's ids that have no entry of their own, the user of the entry that was found by
-    another of them."""
+    """Of the sender's ids that do not lead to that key yet, the key: they may be learned."""
 
 
 class DenyList:
@@ -118,7 +119,7 @@ class DenyList:
             check_number("expires_at", expires_at)
         like = Entry("", scope, action, reason, origin, float(int(self.store.clock())), expires_at)
         named = _Named(users, self._reader)
-        await self._check_key(is_adding=True)
+        await self.check_key(is_adding=True)
         batch = _Batch(self.store)
         async with aclosing(named.parts()) as parts:
             async for names in parts:
@@ -157,17 +158,19 @@ class DenyList:
         if users is None and scope is None and origin is None:
             raise ValueError("remove: pass users, scope or origin; to remove all is not meant")
         if users is None:
-            await self._check_key()
+            await self.check_key()
             return Change(removed=await self.store.remove(Filter(None, scope, None, origin)))
         named = _Named(users, self._reader)
-        await self._check_key()
+        await self.check_key()
         removed = 0
         async with aclosing(named.parts()) as parts:
             async for names in parts:
                 keys = [
                     key for each in names for name in each for key in self._keys.spellings(name)
                 ]
-                removed += await self.store.remove(Filter(keys, scope, None, origin))
+                known = {each.entry.user for each in await self.store.find(keys)}  # by an alias
+                users_ = [*dict.fromkeys([*keys, *known])]
+                removed += await self.store.remove(Filter(users_, scope, None, origin))
         named.raise_error()
         return Change(removed=removed, refused=tuple(named.refused))
 
@@ -180,16 +183,20 @@ class DenyList:
             ValueError: It names nobody.
             StoreUnavailable: The store failed, and nothing was deleted.
         """
-        await self._check_key()
+        await self.check_key()
         keys = [key for name in names_of(user, self._reader) for key in self._keys.spellings(name)]
         return Change(removed=await self.store.erase(keys, keys))
 
-    async def follow(self, change: IdentityChanged) -> bool:
+    async def follow(self, change: IdentityChanged, scopes: Collection[str] | None = None) -> bool:
         """Let the entries of somebody who has another number or id hold for that from now on.
 
         Entries that were added after the change stay: they are about whoever has the old number
         now. Each message is heeded once, and none that is older than the last change to that
         number.
+
+        Args:
+            change: Who has changed.
+            scopes: Only entries with one of these scopes are moved; None moves all.
 
         Returns:
             Whether there was an entry.
@@ -197,9 +204,10 @@ class DenyList:
         Raises:
             StoreUnavailable: The store failed, and nothing was changed.
         """
-        await self._check_key()
+        await self.check_key()
         (old, new) = (self._names((each,)) for each in (change.old, change.new))
-        if not old or not new:
+        is_too_old = change.changed_at < self.store.clock() - CHANGES_KEPT
+        if not old or not new or is_too_old:
             return False
         # One message may tell of a new number and of a new id.
         message = change.message_id and f"{change.message_id} {old[0]}"
@@ -208,6 +216,7 @@ class DenyList:
             self._keys.of(new[0]),
             change.changed_at,
             self.digest(message),
+            scopes,
         )
 
     # ------------------------------------------------------------------ reading
@@ -225,24 +234,39 @@ class DenyList:
         """
         return (await self.recognize(ids, phone_number_id)).entry
 
-    async def recognize(self, ids: Iterable[str], phone_number_id: str) -> Verdict:
+    async def recognize(
+        self, ids: Iterable[str], phone_number_id: str, *, is_shared: bool = True
+    ) -> Verdict:
         """Return the verdict about a sender, and which ids may be learned.
+
+        Args:
+            ids: All that is known of the sender.
+            phone_number_id: The business number.
+            is_shared: Whether other numbers may rely on what is learned. They may not where each
+                has a secret of its own, so that the owner of one could forge it for another.
 
         Raises:
             StoreUnavailable: The store cannot be read.
         """
-        await self._check_key()
-        keys_of = {name: self._keys.spellings(name) for name in self._names(ids)}
-        found = await self.store.find([key for keys in keys_of.values() for key in keys])
+        await self.check_key()
+        names = self._names(ids)
+        direct = [key for name in names for key in self._keys.spellings(name)]
+        private = [self._keys.of(f"{phone_number_id} {name}") for name in names]
+        found = await self.store.find([*direct, *private])
         relevant = [each for each in found if each.entry.scope in (EVERYWHERE, phone_number_id)]
         if not relevant:
             return Verdict()
         entry = _deciding(relevant)
-        known = {each.id for each in relevant}
-        unknown = [keys[0] for keys in keys_of.values() if known.isdisjoint(keys)]
-        return Verdict(
-            entry if entry.action == "deny" else None, dict.fromkeys(unknown, entry.user)
-        )
+        # All ids of a person lead to one entry, so its user is one name for all of them.
+        hub = min((each.entry.user for each in relevant if each.is_alias), default=entry.user)
+        known = {each.id for each in relevant if each.entry.user == hub}
+        unknown = [
+            mine if not is_shared else self._keys.of(name)
+            for name, mine in zip(names, private, strict=True)
+            if known.isdisjoint([mine, *self._keys.spellings(name)])
+        ]
+        denies = entry if entry.action == "deny" else None
+        return Verdict(denies, hub, dict.fromkeys(unknown, hub))
 
     def entries(
         self,
@@ -264,7 +288,7 @@ class DenyList:
         return self._pages(Filter(None, scope, action, origin))
 
     async def _pages(self, chosen: Filter) -> AsyncGenerator[Entry]:
-        await self._check_key()
+        await self.check_key()
         page: Sequence[Entry] = await self.store.entries(chosen, None, _PAGE)
         while page:
             for entry in page:
@@ -285,7 +309,7 @@ class DenyList:
             StoreUnavailable: The store cannot be read.
         """
         _check_filter(scope, action, origin)
-        await self._check_key()
+        await self.check_key()
         return await self.store.count(Filter(None, scope, action, origin))
 
     # ------------------------------------------------------------------ keys
@@ -300,27 +324,12 @@ class DenyList:
             return self._keys.of(name)
         raise ValueError("id_: names nobody: neither a phone number nor a BSUID")
 
-    def person(self, ids: Iterable[str]) -> str:
-        """Return one key for all ids of a sender: that of the number if there is one.
-
-        It is the same for all spellings of the number.
-
-        Raises:
-            ValueError: None of them names anybody.
-        """
-        # A number has no dot, a BSUID one, a parent id two.
-        names = sorted(self._names(ids), key=lambda name: name.count("."))
-        if not names:
-            raise ValueError("ids: none of them names anybody")
-        return self._keys.of(max(same_person(names[0]), key=len))
-
     def names(self, user: User) -> tuple[str, ...]:
-        """Return the ids of a user, as a message of theirs would give them.
-
-        Raises:
-            ValueError: It names nobody.
-        """
-        return names_of(user, self._reader)
+        """Return the ids of a user, as a message of theirs would give them; none of nobody."""
+        try:
+            return names_of(user, self._reader)
+        except ValueError:
+            return ()
 
     def sent_as(self, ids: Iterable[str]) -> str | None:
         """Return the id that names a sender to the server: the number if there is one."""
@@ -344,7 +353,7 @@ class DenyList:
                 pass
         return id_ if isinstance(id_, str) and _PARENT.fullmatch(id_) else None
 
-    async def _check_key(self, *, is_adding: bool = False) -> None:
+    async def check_key(self, *, is_adding: bool = False) -> None:
         """Check that the store is one with this `hash_key`, or without any.
 
         Raises:
@@ -429,7 +438,12 @@ def _deciding(found: Iterable[Found]) -> Entry:
     """Return the entry that counts: of the narrower scope, and there one that allows."""
     return min(
         (each.entry for each in found),
-        key=lambda entry: (entry.scope == EVERYWHERE, entry.action != "allow", entry.origin),
+        key=lambda entry: (
+            entry.scope == EVERYWHERE,
+            entry.action != "allow",
+            entry.origin,
+            entry.user,
+        ),
     )
 
 

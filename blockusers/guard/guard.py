@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final, Self, cast
 
+from blockusers._tools.arguments import check_number
 from blockusers.client import Client
 from blockusers.guard.deny_list import DenyList, Verdict
-from blockusers.guard.drain import OnFull
+from blockusers.guard.drain import OnFull, OnResults
 from blockusers.guard.entries import EVERYWHERE, Change, Entry
 from blockusers.guard.intents import Intent
 from blockusers.guard.number import GuardedNumber
@@ -32,7 +33,7 @@ from blockusers.observe.observers import Observer
 from blockusers.protocol.retry import RetryPolicy
 from blockusers.values.account import Account
 from blockusers.values.errors import ClientClosed
-from blockusers.values.outcome import Operation, User, named_by
+from blockusers.values.outcome import Operation, User, why
 
 _LOG: Final = logging.getLogger("blockusers")
 
@@ -41,6 +42,7 @@ WINDOW: Final = 24 * 3600.0
 https://developers.facebook.com/docs/whatsapp/cloud-api/block-users"""
 _KEPT: Final = 24 * 3600.0
 _STORE_TIMEOUT: Final = 5.0
+_MOST_UNKNOWN: Final = 1000
 _AT_ONCE: Final = 1000
 
 
@@ -62,7 +64,10 @@ class Guard:
         webhook: Checks and reads what `handle` is given.
         on_full: When the blocklist is full, `evict` unblocks those whom the guard blocked longest
             ago (they are blocked again when they write); `stop` waits for room.
-        observers: Functions that are called with an `Event` for everything that it does.
+        on_settled: Called with a list of `Result`, for each page of intents that was answered.
+            What it raises is logged.
+        observers: Functions that are called with an `Event` for everything that it does, which
+            names nobody.
         drain_timeout: Seconds that `close()` gives to requests on their way.
         sweep_every: Seconds between two looks for entries that have expired.
         make_client: Makes the client for an account; None makes one that leaves retries to the
@@ -79,6 +84,7 @@ class Guard:
         *,
         webhook: Webhook | None = None,
         on_full: OnFull = "evict",
+        on_settled: OnResults = lambda _: None,
         observers: Iterable[Observer] = (),
         drain_timeout: float = 10.0,
         sweep_every: float = 20.0,
@@ -86,6 +92,8 @@ class Guard:
     ) -> None:
         if on_full not in {"evict", "stop"}:
             raise ValueError(f"on_full: must be 'evict' or 'stop', not {on_full!r:.50}")
+        check_number("drain_timeout", drain_timeout)
+        check_number("sweep_every", sweep_every, least=0.001)
         observers = tuple(observers)
         make_client = make_client or (lambda account: _client(account, observers))
         self._deny_list = deny_list
@@ -94,12 +102,18 @@ class Guard:
         self._sweep_every = sweep_every
         self._numbers = {
             account.phone_number_id: GuardedNumber(
-                make_client(account), deny_list, on_full, observers
+                make_client(account),
+                deny_list,
+                on_full=on_full,
+                on_settled=on_settled,
+                observers=observers,
             )
             for account in _checked(accounts)
         }
         self._resources = AsyncExitStack()
         self._is_open = False
+        self._opens = asyncio.Lock()
+        self._store_error = ""
         self._tally = Counter[str]()
         self._unknown_numbers = Counter[str]()
 
@@ -119,14 +133,17 @@ class Guard:
 
         Raises:
             StoreUnavailable: The store cannot be opened.
+            ValueError: The `hash_key` of the deny list is not the one of the store.
             RuntimeError: The guard is open.
         """
-        if self._is_open:
+        if self._is_open or self._opens.locked():
             raise RuntimeError("the guard is open already")
-        async with AsyncExitStack() as stack:
+        async with self._opens, AsyncExitStack() as stack:
             await stack.enter_async_context(self._store)
+            await self._deny_list.check_key()
             for number in self._numbers.values():
                 await stack.enter_async_context(number.client)
+                number.make_drain()
             for work in (self._sweep(), *(each.drain.run() for each in self._numbers.values())):
                 stack.push_async_callback(_end, asyncio.create_task(work))
             self._resources = stack.pop_all()
@@ -158,8 +175,10 @@ class Guard:
             try:
                 await self._store.expire()
                 await self._store.forget(self._store.clock() - _KEPT)
-            except StoreUnavailable as error:
-                _LOG.warning("guard: %s", error)
+                self._store_error = ""
+            except Exception as error:
+                self._store_error = why(error)
+                _LOG.warning("guard: %s", why(error))
             await asyncio.sleep(self._sweep_every)
 
     # ------------------------------------------------------------------ who writes
@@ -193,8 +212,9 @@ class Guard:
             return 401 if isinstance(error, WebhookRejected) else 400
         try:
             async with asyncio.timeout(_STORE_TIMEOUT):
-                await self._note(news)
-        except (StoreUnavailable, ClientClosed, TimeoutError):
+                await self._note(news, speaks_for)
+        except (StoreUnavailable, ClientClosed, TimeoutError) as error:
+            self._store_error = str(error) or "the store did not answer in time"
             return 503
         return 200
 
@@ -252,28 +272,32 @@ class Guard:
             given, scope=scope, reason=reason, origin=origin, expires_at=expires_at
         )
         now = self._store.clock()
-        rejected = {id(each.input) for each in change.refused}
-        ids = [self._deny_list.names(user) for user in given if id(named_by(user)) not in rejected]
+        ids = [names for user in given if (names := self._deny_list.names(user))]
         numbers = [each for each in self._numbers if scope in {EVERYWHERE, each}]
         sightings = [Sighting(number, names, now) for number in numbers for names in ids]
         for start in range(0, len(sightings), _AT_ONCE):
             await self._match(sightings[start : start + _AT_ONCE])
         return change
 
-    async def _note(self, news: Iterable[Sighting | IdentityChanged]) -> None:
+    async def _note(
+        self, news: Iterable[Sighting | IdentityChanged], speaks_for: Collection[str] | None
+    ) -> None:
         """Take note of sightings, and of new numbers and ids, in their order."""
         self._check_open()
         for kind, same in itertools.groupby(news, type):
             if kind is Sighting:
-                await self._see(cast("Iterable[Sighting]", same))
+                await self._see(cast("Iterable[Sighting]", same), is_shared=speaks_for is None)
             else:
                 for change in cast("Iterable[IdentityChanged]", same):
-                    await self._deny_list.follow(change)
+                    if change.phone_number_id in self._numbers:
+                        await self._deny_list.follow(change, speaks_for)
 
-    async def _see(self, sightings: Iterable[Sighting]) -> list[Entry | None]:
+    async def _see(
+        self, sightings: Iterable[Sighting], *, is_shared: bool = True
+    ) -> list[Entry | None]:
         self._check_open()
         sightings = tuple(sightings)
-        entries = await self._match(sightings)
+        entries = await self._match(sightings, is_shared=is_shared)
         for sighting, entry in zip(sightings, entries, strict=True):
             self._count(sighting, entry)
         return entries
@@ -282,17 +306,23 @@ class Guard:
         self._tally["sightings"] += 1
         number = self._numbers.get(sighting.phone_number_id)
         if number is None:
-            self._unknown_numbers[sighting.phone_number_id] += 1
+            known = len(self._unknown_numbers) < _MOST_UNKNOWN
+            name = sighting.phone_number_id
+            self._unknown_numbers[name if known or name in self._unknown_numbers else "…"] += 1
             return
         self._tally["denied"] += entry is not None
         number.observers.tell(SenderMatched(entry is not None))
 
-    async def _match(self, sightings: Sequence[Sighting]) -> list[Entry | None]:
+    async def _match(
+        self, sightings: Sequence[Sighting], *, is_shared: bool = True
+    ) -> list[Entry | None]:
         """Look all senders up, and want to block those who are denied, in one transaction."""
-        verdicts = await asyncio.gather(*map(self._verdict, sightings))
+        verdicts = await asyncio.gather(
+            *(self._verdict(each, is_shared=is_shared) for each in sightings)
+        )
         intents: dict[tuple[str, str], Intent] = {}
         for sighting, verdict in zip(sightings, verdicts, strict=True):
-            if verdict.entry is not None and (intent := self._intent(sighting, verdict.entry)):
+            if verdict.entry and (intent := self._intent(sighting, verdict.entry, verdict.person)):
                 key = intent.phone_number_id, intent.person
                 if key not in intents or intents[key].wrote_at < intent.wrote_at:
                     intents[key] = intent
@@ -301,30 +331,31 @@ class Guard:
             await self._store.want(intents.values(), aliases)
         return [verdict.entry for verdict in verdicts]
 
-    async def _verdict(self, sighting: Sighting) -> Verdict:
-        if sighting.phone_number_id not in self._numbers:
+    async def _verdict(self, sighting: Sighting, *, is_shared: bool) -> Verdict:
+        number = sighting.phone_number_id
+        if number not in self._numbers:
             return Verdict()
-        return await self._deny_list.recognize(sighting.ids, sighting.phone_number_id)
+        return await self._deny_list.recognize(sighting.ids, number, is_shared=is_shared)
 
-    def _intent(self, sighting: Sighting, entry: Entry) -> Intent | None:
+    def _intent(self, sighting: Sighting, entry: Entry, person: str) -> Intent | None:
         """Return what is wanted of a denied sender; None if the message is too old."""
         now = self._store.clock()
-        not_after = min(sighting.wrote_at, now) + WINDOW
+        wrote_at = min(sighting.wrote_at, float(int(now)))  # Meta's times are whole seconds
         user = self._deny_list.sent_as(sighting.ids)
         if user is None:
             self._tally["skipped"] += 1
-        if user is None or not_after < now:
+        if user is None or wrote_at + WINDOW < now:
             return None
         return Intent(
             sighting.phone_number_id,
-            self._deny_list.person(sighting.ids),
+            person,
             Operation.BLOCK,
             user,
             ids=sighting.ids,
             entry=entry.user,
-            wrote_at=sighting.wrote_at,
+            wrote_at=wrote_at,
             message=self._deny_list.digest(sighting.message_id),
-            not_after=not_after,
+            not_after=wrote_at + WINDOW,
         )
 
     # ------------------------------------------------------------------ looking at it
@@ -333,8 +364,10 @@ class Guard:
         """Return what the guard is doing.
 
         Raises:
-            StoreUnavailable: The store cannot be reached.
+            StoreUnavailable: The store cannot be read, or could not be written the last time.
         """
+        if self._store_error:
+            raise StoreUnavailable(self._store_error)
         numbers = {name: await number.status() for name, number in self._numbers.items()}
         tally = self._tally.copy()
         if self._webhook is not None:
@@ -368,8 +401,11 @@ def _checked(accounts: Iterable[Account]) -> Sequence[Account]:
 async def _listed(users: Users) -> list[User]:
     """Return the users of an iterable or async iterable."""
     source, given = Source(users), list[User]()
-    while not source.at_end:
-        await source.read(_AT_ONCE, given.extend)
+    try:
+        while not source.at_end:
+            await source.read(_AT_ONCE, given.extend)
+    finally:
+        await source.close()
     if source.error is not None:
         raise source.error
     return given

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Sequence
+from typing import Final, cast
 
 from blockusers.client import Client
 from blockusers.guard.answers import Answer
 from blockusers.guard.deny_list import DenyList
-from blockusers.guard.drain import Drain, OnFull
+from blockusers.guard.drain import Drain, OnFull, OnResults
 from blockusers.guard.intents import Intent, Rank, Record
 from blockusers.guard.status import NumberStatus
 from blockusers.observe.logs import log
 from blockusers.observe.observers import Observer, Observers
-from blockusers.values.errors import BlockUsersError
-from blockusers.values.outcome import Operation, Outcome, Status
+from blockusers.values.errors import BlockUsersError, TransportError
+from blockusers.values.outcome import Operation, Outcome, Status, why
 from blockusers.values.report import Incomplete
+
+_LOG: Final = logging.getLogger("blockusers")
 
 
 class GuardedNumber:
@@ -25,21 +29,29 @@ class GuardedNumber:
         self,
         client: Client,
         deny_list: DenyList,
+        *,
         on_full: OnFull,
+        on_settled: OnResults,
         observers: Iterable[Observer],
     ) -> None:
-        account = client.account
         self.client = client
-        self.observers = Observers(account.phone_number_id, "", (log, *observers))
+        self.observers = Observers(client.account.phone_number_id, "", (log, *observers))
         self._deny_list = deny_list
+        self._on_full = on_full
+        self._on_settled = on_settled
+        self.make_drain()
+
+    def make_drain(self) -> None:
+        """Make a new drain; one that was closed does not run again."""
         self.drain = Drain(
-            account.phone_number_id,
-            deny_list.store,
+            self.client.account.phone_number_id,
+            self._deny_list.store,
             self._carry_out,
             self._denied_by,
-            client.request_timeout,
-            on_full,
+            self.client.request_timeout,
+            self._on_full,
             self.observers,
+            self._on_settled,
         )
 
     async def _denied_by(self, known: Record | Intent) -> str | None:
@@ -82,7 +94,9 @@ class GuardedNumber:
 
 
 def _expected(answer: Outcome | BaseException) -> Answer:
-    """Return *answer*; raise it if it is an error of an unknown kind."""
+    """Return *answer*; of an error of an unknown kind one that is tried again, and log it."""
     if isinstance(answer, Outcome | BlockUsersError):
         return answer
-    raise answer
+    reason = why(cast("Exception", answer))
+    _LOG.error("guard: a request failed: %s", reason)
+    return TransportError(reason)

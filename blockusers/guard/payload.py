@@ -144,9 +144,12 @@ class _Contacts:
             for key in ("wa_id", "user_id")
             if (given := text(contact.get(key)))
         }
-        # Its `wa_id` may have a digit more or less than `from`.
         self._only: Json = contacts[0] if alone and len(contacts) == 1 else {}
 
     def of(self, number: str, user_id: str) -> Json:
         """Return the contact of who wrote; an empty one if there is none."""
-        return self._by_id.get(number) or self._by_id.get(user_id) or self._only
+        found = self._by_id.get(number) or self._by_id.get(user_id) or self._only
+        given = text(found.get("wa_id"))
+        # A WhatsApp id may have a digit more or less than the number in `from`.
+        is_other = number and given and given not in same_person(number)
+        return {} if is_other else found

@@ -13,7 +13,8 @@ class NumberStatus:
     """What the guard is doing for one business number."""
 
     state: str
-    """`draining`, `waiting` (another process drains it), `paused` or `full`."""
+    """`draining`; `waiting` for another process that drains it, or for the store; `paused`,
+    because the server refuses every request; or `full`, because nobody can be evicted."""
     reason: str = ""
     """Why it is not draining; empty if it is."""
     to_block: int = 0

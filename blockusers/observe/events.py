@@ -190,16 +190,16 @@ class IntentsAnswered(_Event):
 
 
 @attrs.frozen
-class NumberPaused(_Event):
-    """A guard sends nothing for a number, because the server refuses every request."""
+class DrainChanged(_Event):
+    """A guard has begun to carry out the intents of a number, or has stopped, for some reason."""
 
-    error: BaseException
-    """Why."""
-    wait: float
-    """Seconds until it is tried again, and again after."""
+    state: str
+    """`draining`, `waiting`, `paused` or `full`; see `NumberStatus`."""
+    reason: str = ""
+    """Why it does not drain; empty if it does."""
 
     def __str__(self) -> str:
-        return f"guard: paused, tried again each {self.wait:.3g} s: {because(self.error)}"
+        return f"guard: {self.state}" + (f": {self.reason}" if self.reason else "")
 
 
 Event: TypeAlias = (
@@ -212,7 +212,7 @@ Event: TypeAlias = (
     | UsersSettled
     | SenderMatched
     | IntentsAnswered
-    | NumberPaused
+    | DrainChanged
 )
 
 

@@ -1,8 +1,9 @@
 """The log: writes events to the logger `blockusers`, each at its level; `events` has their texts.
 
-The message is the event's line; its values are in `extra`, for logs in JSON.  Levels: INFO when a
-job ends, when a request is retried after an error, and when the pace changes its mode; DEBUG for
-everything else, refusals for the rate limit included.
+The message is the event's line; its values are in `extra`, for logs in JSON.  Levels: WARNING when
+a guard stops sending for a number; INFO when it begins or goes on, when a job ends, when a request
+is retried after an error, and when the pace changes its mode; DEBUG for everything else, refusals
+for the rate limit included.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from blockusers.observe.events import Event, JobEnded, PaceChanged, Retrying
+from blockusers.observe.events import DrainChanged, Event, JobEnded, PaceChanged, Retrying
 from blockusers.values.errors import RateLimited
 
 _LOG: Final = logging.getLogger("blockusers")
@@ -28,6 +29,8 @@ def _level(event: Event) -> int:
     match event:
         case JobEnded() | Retrying() if not isinstance(event.error, RateLimited):
             return logging.INFO
+        case DrainChanged():
+            return logging.WARNING if event.reason else logging.INFO
         case PaceChanged() if event.before != event.state.mode:
             return logging.INFO
         case _:

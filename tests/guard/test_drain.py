@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import attrs
 import pytest
 
 from blockusers import (
@@ -19,11 +20,11 @@ from blockusers import (
     Status,
 )
 from blockusers.guard.answers import NO_ROOM, Answer
-from blockusers.guard.drain import Drain, OnFull, State
+from blockusers.guard.drain import Drain, OnFull, OnResults, State
 from blockusers.guard.entries import Entry
-from blockusers.guard.intents import Counts, Intent, Rank, Record
+from blockusers.guard.intents import Counts, Intent, Rank, Record, Result
 from blockusers.guard.stores.protocol import Filter, Store, StoreUnavailable
-from blockusers.observe.events import IntentsAnswered, NumberPaused
+from blockusers.observe.events import DrainChanged, IntentsAnswered
 from blockusers.observe.observers import Observers
 from tests.guard.support import Server, block, pass_time, unblock, until
 from tests.support import PHONE_NUMBER_ID, Clock
@@ -40,6 +41,7 @@ async def draining(
     *,
     on_full: OnFull = "evict",
     events: list[Event] | None = None,
+    on_settled: OnResults = lambda _: None,
 ) -> AsyncIterator[Drain]:
     """Drain the number of the tests inside the block; people are denied who have an entry."""
 
@@ -48,7 +50,7 @@ async def draining(
         return found[0].entry.user if found else None
 
     observers = Observers(PHONE_NUMBER_ID, "", [[].append if events is None else events.append])
-    drain = Drain(PHONE_NUMBER_ID, store, server, denied_by, LATE, on_full, observers)
+    drain = Drain(PHONE_NUMBER_ID, store, server, denied_by, LATE, on_full, observers, on_settled)
     task = asyncio.create_task(drain.run())
     try:
         yield drain
@@ -104,9 +106,8 @@ async def test_the_newest_intent_wins_while_a_request_is_on_its_way(
 ) -> None:
     """An answer settles no intent that is newer than its request."""
     server = Server(gate=asyncio.Event())
-    await deny(store, ANNA)
     async with draining(store, server):
-        await store.want([block(ANNA, clock())], {})
+        await store.want([attrs.evolve(block(ANNA, clock()), entry="")], {})
         await until(lambda: server.asked)
         await store.want([unblock(ANNA, clock())], {})
         assert server.gate is not None
@@ -260,8 +261,11 @@ async def test_a_refused_token_pauses_the_number(store: Store, clock: Clock) -> 
 
     assert len(server.asked) == 11
     assert server.blocked == {ANNA, BEN}
-    pauses = [event for event in events if isinstance(event, NumberPaused)]
-    assert [str(each).split(":")[1] for each in pauses] == [" paused, tried again each 60 s"]
+    assert [str(each)[:20] for each in events if isinstance(each, DrainChanged)] == [
+        "guard: draining",
+        "guard: paused: the a",
+        "guard: draining",
+    ]
 
 
 async def test_one_invalid_user_harms_no_other(store: Store, clock: Clock) -> None:
@@ -286,6 +290,73 @@ async def test_one_invalid_user_harms_no_other(store: Store, clock: Clock) -> No
         await until(others_are_blocked)
 
     assert len(server.asked) <= 14
+
+
+async def test_a_request_that_is_invalid_for_everybody_is_no_storm(
+    store: Store, clock: Clock
+) -> None:
+    """Where every user is refused as invalid, few requests are sent, and the number pauses."""
+    people = [f"1650555{number:04}" for number in range(200)]
+    invalid = InvalidRequest("Unknown API version", 100, status=400)
+    server = Server(lambda _, users: [invalid] * len(users))
+    await deny(store, *people)
+    async with draining(store, server) as drain:
+        await store.want([block(each, clock()) for each in people], {})
+        await until(lambda: drain.state is State.PAUSED)
+
+    assert len(server.asked) == 40
+    assert (await store.counts(PHONE_NUMBER_ID)).blocks == 200
+
+
+async def test_a_long_list_holds_nobody_up(store: Store, clock: Clock) -> None:
+    """While a list of unblocks gets no answer, somebody who writes is blocked."""
+    people = [f"1650556{number:04}" for number in range(101)]
+    server = Server()
+    await deny(store, *people, ANNA)
+    async with draining(store, server):
+        await store.want([block(each, clock()) for each in people], {})
+        await until(lambda: settled(store))
+        server.holds = UNBLOCK
+        server.gate = asyncio.Event()
+        await store.remove(Filter(people))
+        await until(lambda: server.asked[-1][0] is UNBLOCK)
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: ANNA in server.blocked)
+        server.gate.set()
+        await until(lambda: settled(store))
+
+    assert server.blocked == {ANNA}
+
+
+async def test_a_list_that_fails_is_tried_again(store: Store, clock: Clock) -> None:
+    """Users of a long list wait for their time, while nothing else happens."""
+    began = clock()
+    transient = Outcome(ANNA, Status.FAILED, faults=(Fault(139103, "Internal error"),))
+    server = Server(lambda *_: [transient] if clock() < began + 1 else None)
+    async with draining(store, server):
+        await store.want([attrs.evolve(block(ANNA, clock()), entry="", rank=Rank.BULK)], {})
+        await until(lambda: server.asked)
+        await pass_time(clock, store, 1.0)
+        await until(lambda: settled(store))
+
+    assert server.blocked == {ANNA}
+    assert server.ranks == [Rank.BULK] * 2
+
+
+async def test_a_lost_block_that_failed_later_is_undone(store: Store, clock: Clock) -> None:
+    """Who may have been blocked by a lost request is unblocked with the entry."""
+    failed = Outcome(ANNA, Status.FAILED, faults=(Fault(131047, "No"),))
+    answers = [[Outcome(ANNA, Status.UNKNOWN)], [failed]]
+    server = Server(lambda *_: answers.pop(0) if answers else None, blocked={ANNA})
+    await deny(store, ANNA)
+    async with draining(store, server):
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: len(answers) == 1)
+        await pass_time(clock, store, 1.0)
+        await until(lambda: settled(store))
+        await store.remove(Filter([ANNA]))
+        await pass_time(clock, store, LATE)
+        await until(lambda: server.blocked == set())
 
 
 # --------------------------------------------------------------------------- a full list
@@ -318,6 +389,47 @@ async def test_those_blocked_longest_ago_make_room(store: Store, clock: Clock) -
     assert [operation for operation, _ in server.asked[-2:]] == [UNBLOCK, BLOCK]
     assert set(server.asked[-2][1]) == set(people[:3])
     assert server.ranks[-2] is Rank.MAKE_ROOM
+
+
+async def test_who_cannot_be_unblocked_holds_no_room(store: Store, clock: Clock) -> None:
+    """If the one blocked longest ago cannot be unblocked, the next makes room."""
+    people = [f"1650555{number:04}" for number in range(4)]
+    server = Server()
+    set_capacity(server, 3)
+    full = server.script
+
+    def script(operation: Operation, users: Sequence[str]) -> Sequence[Answer] | None:
+        if operation is UNBLOCK and people[0] in users:
+            return [Outcome(people[0], Status.FAILED, faults=(Fault(131047, "No"),))]
+        return full(operation, users)
+
+    server.script = script
+    await deny(store, *people)
+    async with draining(store, server):
+        for person in people:
+            clock.now += 1
+            await store.want([block(person, clock())], {})
+            await until(lambda: len(server.blocked) == min(3, people.index(person) + 1))  # noqa: B023
+            await pass_time(clock, store, 1.0)
+        await until(lambda: settled(store))
+
+    assert server.blocked == {people[0], *people[2:]}
+
+
+async def test_those_for_whom_there_is_room_are_blocked(store: Store, clock: Clock) -> None:
+    """Of more people than there is room for, some are blocked, though all were refused at first."""
+    people = [f"1650555{number:04}" for number in range(9)]
+    server = Server()
+    set_capacity(server, 3)
+    await deny(store, *people)
+    async with draining(store, server):
+        await store.want([block(each, clock()) for each in people], {})
+        await until(lambda: server.asked)
+        for seconds in (1.0, 2.0, 4.0):
+            await pass_time(clock, store, seconds)
+        await until(lambda: server.blocked)
+
+    assert len(server.blocked) <= 3
 
 
 @pytest.mark.parametrize("on_full", ["stop", "evict"])
@@ -404,6 +516,25 @@ async def test_whatever_fails_is_begun_again(
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
         f"guard: {PHONE_NUMBER_ID}: RuntimeError: no 1650…01"
     ]
+
+
+async def test_results_are_told(store: Store, clock: Clock) -> None:
+    """`on_settled` is told of each result, and what it raises harms nothing."""
+    told: list[tuple[str, bool, float]] = []
+
+    def on_settled(results: Sequence[Result]) -> None:
+        told.extend((each.intent.user, each.done, each.intent.made_at) for each in results)
+        raise OSError("no log")
+
+    server = Server()
+    await deny(store, ANNA)
+    async with draining(store, server, on_settled=on_settled):
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: settled(store))
+        await store.want([block(BEN, clock())], {})  # whom nothing denies
+        await until(lambda: settled(store))
+
+    assert told == [(ANNA, True, clock()), (BEN, False, clock())]
 
 
 async def test_a_page_on_its_way_ends_before_the_drain_is_closed(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from typing import Any
 
+import attrs
+import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from blockusers import Account, Client, ClientClosed, Event
+from blockusers import Account, Client, ClientClosed, Event, FixedPace, Priority
 from blockusers.guard import (
     Change,
     DenyList,
@@ -18,11 +22,12 @@ from blockusers.guard import (
     IdentityChanged,
     NumberStatus,
     Sighting,
+    StoreUnavailable,
     Webhook,
 )
 from blockusers.guard.stores.protocol import Store
 from blockusers.observe.events import SenderMatched
-from blockusers.sandbox import Rules, Sandbox
+from blockusers.sandbox import Rules, Sandbox, glitches
 from tests.guard.support import APP_SECRET, pass_time, signed, until, webhook_of
 from tests.support import Clock
 
@@ -156,6 +161,7 @@ async def test_a_changed_id_is_learned(guard: Guard, clock: Clock) -> None:
     await guard.deny_list.follow(IdentityChanged(ANNAS_ID, "US.2", FIRST, clock(), "wamid.1"))
 
     assert await guard.see(Sighting(FIRST, ("US.2",), clock()))
+    assert not await guard.deny_list.follow(IdentityChanged(ANNA, "nobody", FIRST, clock()))
 
 
 async def test_allow_beats_deny(guard: Guard, sandbox: Sandbox) -> None:
@@ -168,6 +174,20 @@ async def test_allow_beats_deny(guard: Guard, sandbox: Sandbox) -> None:
     await until(lambda: settled(guard))
 
     assert (sandbox.blocklist(FIRST), sandbox.blocklist(SECOND)) == (set(), {ANNA})
+
+
+async def test_several_messages_of_one_sender_are_one_intent(
+    sandbox: Sandbox, deny_list: DenyList, clock: Clock
+) -> None:
+    """Several messages in one webhook cost one request."""
+    await deny_list.add([ANNA])
+    sandbox.message_from(ANNA)
+    body = webhook_of(ANNA, ANNA, phone_number_id=FIRST, at=clock())
+    async with guard_of(sandbox, deny_list) as guard:
+        assert await guard.handle(body, signed(body)) == 200
+        await until(lambda: settled(guard))
+
+    assert len(sandbox.requests) == 1
 
 
 # --------------------------------------------------------------------------- replays
@@ -340,6 +360,54 @@ async def test_one_account_does_not_speak_for_another(
         assert await guard.handle(body, signed(body, "another secret")) == 200
 
 
+async def test_one_account_changes_nothing_of_another(
+    sandbox: Sandbox, deny_list: DenyList, clock: Clock
+) -> None:
+    """A signature for one number moves no entry of another number, nor one of all numbers."""
+    webhook = Webhook({FIRST: APP_SECRET, SECOND: "another secret"}, "a token")
+    await deny_list.add([ANNA], scope=SECOND)
+    await deny_list.add([CARL])
+    async with guard_of(sandbox, deny_list, webhook=webhook) as guard:
+        for number in (FIRST, "999"):
+            for old in (ANNA, CARL):
+                body = changed_number(old, BEN, number, clock())
+                assert await guard.handle(body, signed(body)) == 200
+        assert [entry.user async for entry in deny_list.entries()] == [ANNA, CARL]
+
+        body = changed_number(ANNA, BEN, SECOND, clock())
+        assert await guard.handle(body, signed(body, "another secret")) == 200
+        assert [entry.user async for entry in deny_list.entries()] == [BEN, CARL]
+
+
+def changed_number(old: str, new: str, phone_number_id: str, at: float) -> bytes:
+    """Return the body of a webhook that tells of a new number."""
+    message = {
+        "from": old,
+        "id": f"wamid.{old}.{phone_number_id}",
+        "timestamp": str(int(at)),
+        "type": "system",
+        "system": {"type": "user_changed_number", "wa_id": new},
+    }
+    value = {
+        "metadata": {"display_phone_number": "15550783881", "phone_number_id": phone_number_id},
+        "messages": [message],
+    }
+    entry = {"id": "1", "changes": [{"field": "messages", "value": value}]}
+    return orjson.dumps({"object": "whatsapp_business_account", "entry": [entry]})
+
+
+async def test_it_may_be_opened_again(sandbox: Sandbox, deny_list: DenyList, clock: Clock) -> None:
+    """A guard that was closed works again once it is opened."""
+    await deny_list.add([ANNA])
+    guard = guard_of(sandbox, deny_list)
+    async with guard:
+        pass
+    async with guard:
+        sandbox.message_from(ANNA)
+        await guard.see(Sighting(FIRST, (ANNA,), clock()))
+        await until(lambda: sandbox.blocklist() == {ANNA})
+
+
 async def test_an_outage_of_the_store_is_503(
     guard: Guard, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -357,6 +425,25 @@ async def test_an_outage_of_the_store_is_503(
     assert sandbox.blocklist() == {ANNA}
 
 
+async def test_the_status_tells_of_an_outage(
+    sandbox: Sandbox, deny_list: DenyList, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a webhook that could not be written down, the status raises, until a write worked."""
+
+    async def failing(*_: object) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    await deny_list.add([ANNA])
+    body = webhook_of(ANNA, phone_number_id=FIRST, at=clock())
+    async with guard_of(sandbox, deny_list, sweep_every=60.0) as guard:
+        await until(lambda: state_is(guard, "draining"))
+        monkeypatch.setattr(deny_list.store, "want", failing)
+
+        assert await guard.handle(body, signed(body)) == 503
+        with pytest.raises(StoreUnavailable, match="the disk is full"):
+            await guard.status()
+
+
 async def test_a_guard_that_is_not_open(sandbox: Sandbox, deny_list: DenyList) -> None:
     """A closed guard answers 503, and raises ClientClosed where it is called."""
     guard = guard_of(sandbox, deny_list)
@@ -368,6 +455,28 @@ async def test_a_guard_that_is_not_open(sandbox: Sandbox, deny_list: DenyList) -
         await guard.see(Sighting(FIRST, (ANNA,)))
     with pytest.raises(ClientClosed, match="the guard is not open"):
         await guard.deny([ANNA])
+
+
+async def test_a_number_that_pauses_holds_no_other_up(
+    sandbox: Sandbox, deny_list: DenyList, clock: Clock
+) -> None:
+    """With an invalid token for one number, the other is guarded all the same."""
+    good, bad = (Account(**sandbox.credentials_of(each)) for each in (FIRST, SECOND))
+    bad = attrs.evolve(bad, access_token="EAAinvalid")
+    await deny_list.add([ANNA])
+    for number in (FIRST, SECOND):
+        sandbox.message_from(ANNA, phone_number_id=number)
+    async with Guard([good, bad], deny_list) as guard:
+        for number in (SECOND, FIRST):
+            await guard.see(Sighting(number, (ANNA,), clock()))
+        await until(lambda: sandbox.blocklist(FIRST) == {ANNA})
+
+        async def second() -> bool:
+            number = (await guard.status()).numbers[SECOND]
+            return (number.state, number.to_block) == ("paused", 1)
+
+        await until(second)
+        assert "invalid or expired" in (await guard.status()).numbers[SECOND].reason
 
 
 async def test_it_goes_on_with_what_was_left_open(
@@ -402,6 +511,74 @@ async def test_a_long_list_is_unblocked_as_a_job(guard: Guard, sandbox: Sandbox)
     await guard.deny_list.remove(origin="import")
     await until(lambda: sandbox.blocklist() == set())
     await until(lambda: settled(guard))
+
+
+async def test_a_job_that_is_refused_waits(guard: Guard, sandbox: Sandbox, clock: Clock) -> None:
+    """When the token is refused for a long list, the number pauses, and then goes on with all."""
+    people = [f"1650556{number:04}" for number in range(101)]
+    for person in people:
+        sandbox.message_from(person)
+    await delivered(sandbox)
+    await guard.deny(people, origin="import")
+    await until(lambda: settled(guard))
+    refusal = {"error": {"code": 190, "message": "Invalid OAuth access token"}}
+    sandbox.glitch(glitches.answer(401, refusal), method="DELETE")
+
+    await guard.deny_list.remove(origin="import")
+    await until(lambda: state_is(guard, "paused"))
+    assert len(sandbox.blocklist()) == 101
+    await pass_time(clock, guard.deny_list.store, 60.0)
+    await until(lambda: sandbox.blocklist() == set())
+
+
+async def state_is(guard: Guard, state: str) -> bool:
+    return (await guard.status()).numbers[FIRST].state == state
+
+
+async def test_an_error_of_unknown_kind_loses_nobody(
+    sandbox: Sandbox, deny_list: DenyList, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What an own pace raises is logged, and the intents are carried out later."""
+
+    class Failing(FixedPace):
+        failed = False
+
+        def slot(self, priority: Priority, *, again: bool = False) -> Any:
+            if not self.failed:
+                self.failed = True
+                raise RuntimeError("of a pace")
+            return super().slot(priority, again=again)
+
+    await deny_list.add([ANNA])
+    sandbox.message_from(ANNA)
+    make_client = partial(Client, pace=Failing(1))
+    async with guard_of(sandbox, deny_list, make_client=make_client) as guard:
+        await guard.see(Sighting(FIRST, (ANNA,), clock()))
+        await until(lambda: "guard: a request failed: RuntimeError: of a pace" in caplog.text)
+        await pass_time_until(clock, guard, lambda: sandbox.blocklist() == {ANNA})
+
+
+async def pass_time_until(clock: Clock, guard: Guard, true: Callable[[], bool]) -> None:
+    """Let time pass until something is true."""
+    while not true():
+        await pass_time(clock, guard.deny_list.store, 1.0)
+        await asyncio.sleep(0.01)
+
+
+async def test_an_outage_during_the_sweep(
+    sandbox: Sandbox,
+    deny_list: DenyList,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A store that fails while what has expired is removed is logged; the guard goes on."""
+
+    async def failing() -> int:
+        raise StoreUnavailable("the disk is full")
+
+    async with guard_of(sandbox, deny_list, sweep_every=0.001):
+        monkeypatch.setattr(deny_list.store, "expire", failing)
+        await until(lambda: "guard: the disk is full" in caplog.text)
 
 
 @pytest.mark.parametrize(

@@ -366,12 +366,21 @@ def test_an_unknown_own_number_hides_nobody(display: Any) -> None:
 
 def test_all_ids_of_a_sender_are_read() -> None:
     """Number, BSUID, WhatsApp id and parent ids are read, in this order, each once."""
-    contact = {"wa_id": "16505551235", "user_id": ANN_ID, "parent_user_id": "US.ENT.9"}
-    one = message(from_user_id="US.2", from_parent_user_id="US.ENT.8")
+    contact = {"wa_id": "551187654321", "user_id": ANN_ID, "parent_user_id": "US.ENT.9"}
+    one = message(
+        **{"from": "5511987654321", "from_user_id": "US.2", "from_parent_user_id": "US.ENT.8"}
+    )
 
     assert sighted(change(one, contacts=[contact])) == [
-        (ANN, "US.2", "16505551235", ANN_ID, "US.ENT.9", "US.ENT.8")
+        ("5511987654321", "US.2", "551187654321", ANN_ID, "US.ENT.9", "US.ENT.8")
     ]
+
+
+def test_the_contact_of_somebody_else_is_left_alone() -> None:
+    """The only contact of a webhook is not the sender's if it has another number."""
+    contact = {"wa_id": "447911123456", "user_id": "GB.123"}
+
+    assert sighted(change(message(), contacts=[contact])) == [(ANN,)]
 
 
 def test_a_sender_may_have_no_number() -> None:

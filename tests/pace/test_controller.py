@@ -330,6 +330,22 @@ def test_single_calls_say_nothing_about_size() -> None:
     assert passing == [1000] * 19
 
 
+def test_a_refusal_of_what_had_passed_was_for_the_rate() -> None:
+    """Sizes that were refused while the rate limit was exhausted are not taken for too large."""
+    controller = adaptive()
+    now = answer(controller, 0.0, admitted=True, users=1)
+    now = answer(controller, now, admitted=False, users=1000)
+    while controller.max_users > 1:
+        now = answer(controller, now, admitted=False)
+    now = answer(controller, now, admitted=False)  # one user, as had passed before
+    assert controller.max_users == 1
+    now = answer(controller, now, admitted=True)
+
+    assert controller.max_users == 1000
+    now = answer(controller, now, admitted=False)
+    assert controller.mode == "steady"  # the hold has measured the rate
+
+
 def test_size_is_tried_again() -> None:
     """A refusal for the rate that was mistaken for one of the size is forgotten in time."""
     controller = adaptive()

@@ -72,6 +72,7 @@ class IntentRow:
             version=self.version,
             tries=self.tries,
             uncertain=getattr(self, f"{self.operation}_until") is not None,
+            made_at=float(self.made_at),
         )
 
     def has_seen(self, intent: Intent) -> bool:
@@ -141,7 +142,8 @@ class IntentRow:
 
     def close(self, now: float) -> None:
         """Note that nothing is wanted any more; forget what names the user."""
-        if self.operation == "block":
+        # The time of what has no message may be that of another clock than Meta's.
+        if self.operation == "block" and self.messages != "[]":
             self.seen_at, self.seen = self.wrote_at, _union(self.seen, self.messages)
         self.state, self.settled_at = SETTLED, compact(now)
         self.user, self.ids, self.messages = "", "[]", "[]"

@@ -12,15 +12,18 @@ alias of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 import attrs
 
 from blockusers.guard.entries import Action, Entry
-from blockusers.guard.intents import Counts, Intent, Record, Result
+from blockusers.guard.intents import Counts, Intent, Rank, Record, Result
 from blockusers.values.errors import BlockUsersError
+
+CHANGES_KEPT: Final = 30 * 24 * 3600.0
+"""Seconds for which changes of numbers are remembered, so that none is applied twice."""
 
 
 class StoreUnavailable(BlockUsersError):
@@ -37,6 +40,11 @@ class Found(NamedTuple):
     id: str
     entry: Entry
 
+    @property
+    def is_alias(self) -> bool:
+        """Whether the id is an alias of the entry's user."""
+        return self.id != self.entry.user
+
 
 @attrs.frozen
 class Filter:
@@ -51,13 +59,15 @@ class Filter:
 class Queue(Protocol):
     """The intents of one business number, in the hands of the only drain of it."""
 
-    async def take(self, limit: int, late: float) -> Sequence[Intent]:
+    async def take(
+        self, limit: int, late: float, ranks: Collection[Rank] = tuple(Rank)
+    ) -> Sequence[Intent]:
         """Return the oldest open intents that are due, at most *limit*, and note them as sent.
 
-        All are of one operation and of one rank, the first rank that has any.  What is taken is
-        not taken again before it is settled, whatever is wanted meanwhile; or before another drain
-        takes over.  The note says that a request with this operation may take effect for *late*
-        seconds after its end; see `settle` and `Store.queue`.
+        All are of one operation and of one rank, the first of *ranks* that has any.  What is taken
+        is not taken again before it is settled, whatever is wanted meanwhile; or before another
+        drain takes over.  The note says that a request with this operation may take effect for
+        *late* seconds after its end; see `settle` and `Store.queue`.
         """
         ...
 
@@ -69,7 +79,8 @@ class Queue(Protocol):
         made, while it was sent.  The intent is settled, or put off to `retry_at`, only if its
         version is still the newest of that user.  If the result is `lost`, the opposite operation
         is not due before *late* seconds from now on, as they were given to `take`.  What is settled
-        keeps neither `user` nor `ids`.
+        keeps neither `user` nor `ids`.  An unblock that failed for good makes its record the last
+        one to make room.
         """
         ...
 
@@ -84,8 +95,8 @@ class Queue(Protocol):
         """
         ...
 
-    async def due_at(self) -> float | None:
-        """Return when the next open intent is due; None if there is none."""
+    async def due_at(self, ranks: Collection[Rank] = tuple(Rank)) -> float | None:
+        """Return when the next open intent of these ranks is due; None if there is none."""
         ...
 
     async def rechecks(self, limit: int) -> Sequence[Record]:
@@ -172,10 +183,18 @@ class Store(Protocol):
         """Remove the entries that have expired."""
         ...
 
-    async def move(self, old: Sequence[str], new: str, at: float, message: str) -> bool:
+    async def move(
+        self,
+        old: Sequence[str],
+        new: str,
+        at: float,
+        message: str,
+        scopes: Collection[str] | None = None,
+    ) -> bool:
         """Move the entries of the ids *old* that were added before *at* to *new*.
 
-        Each message is heeded once, and none that is older than the last move to one of *old*.
+        Each message is applied once, and none that is older than the last move to one of *old*.
+        With *scopes* only entries with one of these are moved, and no aliases.
 
         Returns:
             Whether something was moved.

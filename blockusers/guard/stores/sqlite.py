@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Final, Self
 
 from blockusers.guard.entries import Entry
-from blockusers.guard.intents import Counts, Intent, Record, Result
+from blockusers.guard.intents import Counts, Intent, Rank, Record, Result
 from blockusers.guard.stores import sqlite_entries as entry_sql
 from blockusers.guard.stores import sqlite_intents as intent_sql
 from blockusers.guard.stores.protocol import Filter, Found
@@ -123,13 +123,25 @@ class SqliteStore:
             count += removed
         return count
 
-    async def move(self, old: Sequence[str], new: str, at: float, message: str) -> bool:
+    async def move(
+        self,
+        old: Sequence[str],
+        new: str,
+        at: float,
+        message: str,
+        scopes: Collection[str] | None = None,
+    ) -> bool:
         """Move the entries of *old* that were added before *at* to *new*; see `Store.move`."""
-        now = self._clock()
-        return await self._write(
-            lambda connection: entry_sql.move(connection, old, new, at, message=message, now=now),
-            wakes=True,
+        work = partial(
+            entry_sql.move,
+            old=old,
+            new=new,
+            at=at,
+            message=message,
+            scopes=scopes,
+            now=self._clock(),
         )
+        return await self._write(work, wakes=True)
 
     async def erase(self, ids: Sequence[str], persons: Sequence[str]) -> int:
         """Delete whatever is known of a user; return how many entries there were."""
@@ -138,10 +150,11 @@ class SqliteStore:
         def work(connection: sqlite3.Connection) -> int:
             keys = entry_sql.related(connection, ids)
             intent_sql.erase(connection, {*keys, *persons})
-            intent_sql.scrub(connection, now)
             return entry_sql.erase(connection, keys, now)
 
-        return await self._write(work, wakes=True, cleans=True)
+        erased = await self._write(work, wakes=True, cleans=True)
+        await self._scrub()
+        return erased
 
     async def setting(self, name: str, value: str | None = None) -> str | None:
         """Return what is stored under *name*; if there is nothing, store *value*, if given."""
@@ -168,11 +181,20 @@ class SqliteStore:
         """Delete the intents that were settled, and notes of messages, before this moment."""
         now = self._clock()
 
-        def work(connection: sqlite3.Connection) -> None:
-            intent_sql.forget(connection, before, now)
+        def work(connection: sqlite3.Connection) -> bool:
             entry_sql.forget(connection, before)
+            return intent_sql.forget(connection, before, now)
 
-        await self._write(work, cleans=True)
+        if await self._write(work, cleans=True):
+            await self._scrub()
+
+    async def _scrub(self) -> None:
+        """Leave no copy of what was deleted, in parts, so that nobody waits for long."""
+        for table in ("intents", "records"):
+            place: tuple[str, str] | None = ("", "")
+            while place is not None:
+                work = partial(intent_sql.scrub, table=table, after=place)
+                place = await self._write(work, cleans=True)
 
     @contextlib.asynccontextmanager
     async def queue(self, phone_number_id: str) -> AsyncGenerator[SqliteQueue]:
@@ -206,12 +228,19 @@ class SqliteQueue:
         now = self._clock()
         await self._write(partial(intent_sql.take_over, number=self._number, now=now))
 
-    async def take(self, limit: int, late: float) -> Sequence[Intent]:
+    async def take(
+        self, limit: int, late: float, ranks: Collection[Rank] = tuple(Rank)
+    ) -> Sequence[Intent]:
         """Return the oldest open intents that are due; see `Queue.take`."""
-        now = self._clock()
-        return await self._write(
-            lambda connection: intent_sql.take(connection, self._number, limit, late, now)
+        work = partial(
+            intent_sql.take,
+            number=self._number,
+            limit=limit,
+            late=late,
+            ranks=ranks,
+            now=self._clock(),
         )
+        return await self._write(work)
 
     async def settle(self, results: Iterable[Result]) -> None:
         """Note what became of intents that were taken; see `Queue.settle`."""
@@ -225,9 +254,9 @@ class SqliteQueue:
             lambda connection: intent_sql.make_room(connection, self._number, count, kept, now)
         )
 
-    async def due_at(self) -> float | None:
+    async def due_at(self, ranks: Collection[Rank] = tuple(Rank)) -> float | None:
         """Return when the next open intent is due; None if there is none."""
-        return await self._read(partial(intent_sql.due_at, number=self._number))
+        return await self._read(partial(intent_sql.due_at, number=self._number, ranks=ranks))
 
     async def rechecks(self, limit: int) -> Sequence[Record]:
         """Return records whose people may not be denied any more."""

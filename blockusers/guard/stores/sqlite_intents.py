@@ -7,17 +7,21 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
 from blockusers.guard.intents import Counts, Intent, Rank, Record, Result
 from blockusers.guard.stores.intent_state import OPPOSITE, IntentRow
-from blockusers.guard.stores.sqlite_entries import listed, next_number, related
+from blockusers.guard.stores.protocol import CHANGES_KEPT
+from blockusers.guard.stores.sqlite_entries import listed, next_number
 from blockusers.guard.stores.times import compact
 from blockusers.values.outcome import Operation
 
 _SCRUBBED_EVERY: Final = 24 * 3600.0
+_SCRUBBED_AT_ONCE: Final = 10_000
+"""Rows, which takes some hundredths of a second."""
+_Key: TypeAlias = tuple[str, str]
 _VALUES: Final = "(SELECT value FROM json_each(?))"
 
 
@@ -74,28 +78,44 @@ def counts(connection: sqlite3.Connection, number: str) -> Counts:
     )
 
 
-def forget(connection: sqlite3.Connection, before: float, now: float) -> None:
-    """Delete intents that were settled, and notes of moves that were made, before this moment."""
+def forget(connection: sqlite3.Connection, before: float, now: float) -> bool:
+    """Delete intents that were settled, and notes of moves that were made, before this moment.
+
+    Returns:
+        Whether it is time to scrub.
+    """
     connection.execute("DELETE FROM intents WHERE state = 0 AND settled_at < ?", (before,))
-    connection.execute("DELETE FROM moves WHERE made_at < ?", (before,))
-    (scrubbed_at,) = connection.execute("SELECT scrubbed_at FROM sequence").fetchone()
-    if now - scrubbed_at >= _SCRUBBED_EVERY:
-        scrub(connection, now)
+    connection.execute("DELETE FROM moves WHERE made_at < ?", (before - CHANGES_KEPT,))
+    scrubbed = connection.execute(
+        "UPDATE sequence SET scrubbed_at = ? WHERE scrubbed_at <= ?", (now, now - _SCRUBBED_EVERY)
+    )
+    return scrubbed.rowcount > 0
 
 
-def scrub(connection: sqlite3.Connection, now: float) -> None:
-    """Write the tables that hold plain numbers anew, so that no copy of deleted ones is left.
+def scrub(connection: sqlite3.Connection, table: str, after: tuple[str, str]) -> _Key | None:
+    """Write some rows of a table anew, so that no copy of deleted ones is left in their pages.
 
     SQLite overwrites what is deleted (`secure_delete`), but not what it copied to another page
     before.  A page that no table uses any more is overwritten whole.
+
+    Returns:
+        The key of the last row; None if there are no more rows.
     """
-    for table in ("intents", "records"):
-        selected = connection.execute(f"SELECT * FROM {table}")
-        places = ", ".join("?" * len(selected.description))
-        rows = selected.fetchall()
-        connection.execute(f"DELETE FROM {table}")
-        connection.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
-    connection.execute("UPDATE sequence SET scrubbed_at = ?", (now,))
+    found = connection.execute(
+        f"SELECT * FROM {table} WHERE (person, number) > (?, ?) ORDER BY person, number LIMIT ?",
+        (*after, _SCRUBBED_AT_ONCE),
+    )
+    places = ", ".join("?" * len(found.description))
+    rows = found.fetchall()
+    if not rows:
+        return None
+    last: _Key = rows[-1][:2]
+    connection.execute(
+        f"DELETE FROM {table} WHERE (person, number) > (?, ?) AND (person, number) <= (?, ?)",
+        (*after, *last),
+    )
+    connection.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
+    return last
 
 
 def erase(connection: sqlite3.Connection, keys: Iterable[str]) -> None:
@@ -120,18 +140,26 @@ def take_over(connection: sqlite3.Connection, number: str, now: float) -> None:
 
 
 def take(
-    connection: sqlite3.Connection, number: str, limit: int, late: float, now: float
+    connection: sqlite3.Connection,
+    number: str,
+    *,
+    limit: int,
+    late: float,
+    ranks: Collection[Rank],
+    now: float,
 ) -> list[Intent]:
     """Return the oldest intents that are due, of one operation and of the first rank."""
-    rows = _due(connection, number, limit, now)
+    rows = _due(connection, number, limit, ranks, now)
     for row in rows:
         row.take(late)
         _save(connection, row)
     return [row.intent() for row in rows]
 
 
-def _due(connection: sqlite3.Connection, number: str, limit: int, now: float) -> list[IntentRow]:
-    for rank in Rank:
+def _due(
+    connection: sqlite3.Connection, number: str, limit: int, ranks: Collection[Rank], now: float
+) -> list[IntentRow]:
+    for rank in sorted(ranks):
         pages = [
             _select(
                 connection,
@@ -146,7 +174,7 @@ def _due(connection: sqlite3.Connection, number: str, limit: int, now: float) ->
     return []
 
 
-def due_at(connection: sqlite3.Connection, number: str) -> float | None:
+def due_at(connection: sqlite3.Connection, number: str, ranks: Collection[Rank]) -> float | None:
     """Return when the next open intent is due."""
     found = [
         connection.execute(
@@ -156,7 +184,7 @@ def due_at(connection: sqlite3.Connection, number: str) -> float | None:
             """,
             (number, rank.value, operation),
         ).fetchone()[0]
-        for rank in Rank
+        for rank in ranks
         for operation in OPPOSITE
     ]
     return min((float(due) for due in found if due is not None), default=None)
@@ -166,31 +194,33 @@ def settle(connection: sqlite3.Connection, results: Iterable[Result], now: float
     """Note what became of intents, and who is blocked now."""
     for result in results:
         intent = result.intent
-        number, person = intent.phone_number_id, intent.person
-        if result.done and intent.operation is Operation.BLOCK:
-            _record(connection, intent, now)
+        row = _load(connection, intent.phone_number_id, intent.person)
+        if row is None:  # somebody has erased it meanwhile
+            continue
+        row.settle(result, now)
+        _save(connection, row)
+        if intent.operation is Operation.BLOCK:
+            if result.may_be_blocked and intent.entry:
+                _record(connection, intent, now)
         elif result.done:
-            connection.execute(
-                "DELETE FROM records WHERE person = ? AND number = ?", (person, number)
-            )
-        row = _load(connection, number, person)
-        if row is not None:  # nobody has erased it meanwhile
-            row.settle(result, now)
-            _save(connection, row)
+            _delete_record(connection, intent)
+        elif result.retry_at is None:
+            _put_last(connection, intent, now)
+
+
+def _delete_record(connection: sqlite3.Connection, intent: Intent) -> None:
+    key = intent.person, intent.phone_number_id
+    connection.execute("DELETE FROM records WHERE person = ? AND number = ?", key)
+
+
+def _put_last(connection: sqlite3.Connection, intent: Intent, now: float) -> None:
+    """Let others make room before somebody who could not be unblocked."""
+    values = compact(now), intent.person, intent.phone_number_id
+    connection.execute("UPDATE records SET blocked_at = ? WHERE person = ? AND number = ?", values)
 
 
 def _record(connection: sqlite3.Connection, intent: Intent, now: float) -> None:
-    """Note that somebody is blocked; the list may have changed since that was decided."""
-    keys = listed(related(connection, (intent.entry, intent.person)))
-    (is_denied, is_allowed) = connection.execute(
-        f"""
-        SELECT EXISTS (SELECT 1 FROM entries WHERE user = ? AND is_deny = 1
-                       AND (expires_at IS NULL OR expires_at > ?)),
-               EXISTS (SELECT 1 FROM entries WHERE user IN {_VALUES} AND is_deny = 0)
-        """,
-        (intent.entry, now, keys),
-    ).fetchone()
-    recheck = next_number(connection) if is_allowed or not is_denied else None
+    """Note that somebody is blocked, to be checked again: the list may have changed meanwhile."""
     connection.execute(
         "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
@@ -200,7 +230,7 @@ def _record(connection: sqlite3.Connection, intent: Intent, now: float) -> None:
             json.dumps(intent.ids),
             intent.entry,
             compact(now),
-            recheck,
+            next_number(connection),
         ),
     )
 

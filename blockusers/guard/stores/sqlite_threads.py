@@ -173,6 +173,7 @@ class Writer(Worker):
             self._changes.note()
         if any(job.cleans for job in jobs):
             _empty_wal(connection)
+        self.idle(connection)  # also where there is always something to do
 
     def _do_one(self, connection: sqlite3.Connection, job: Job) -> None:
         connection.execute("SAVEPOINT job")
@@ -288,8 +289,10 @@ def _empty_wal(connection: sqlite3.Connection) -> None:
     with contextlib.suppress(sqlite3.Error):
         (before,) = connection.execute("PRAGMA busy_timeout").fetchone()
         connection.execute("PRAGMA busy_timeout = 0")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        connection.execute(f"PRAGMA busy_timeout = {before}")
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {before}")
 
 
 def _data_version(connection: sqlite3.Connection) -> int:
