@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, Self
 
 from blockusers.guard.entries import Entry
 from blockusers.guard.intents import Counts, Intent
-from blockusers.guard.stores.protocol import Filter, Found
+from blockusers.guard.stores.protocol import CHANGES_KEPT, Filter, Found
 from blockusers.guard.stores.redis_entries import entry_of, is_chosen, key_of, name, row_of
 from blockusers.guard.stores.times import compact
 
@@ -163,8 +163,16 @@ class RedisStore:
             count += removed
         return count
 
-    async def move(self, old: Sequence[str], new: str, at: float, message: str) -> bool:
+    async def move(
+        self,
+        old: Sequence[str],
+        new: str,
+        at: float,
+        message: str,
+        scopes: Collection[str] | None = None,
+    ) -> bool:
         """Move the entries of *old* that were added before *at* to *new*; see `Store.move`."""
+        chosen = {} if scopes is None else {"scopes": {name(scope): True for scope in scopes}}
         moved = await self._connection.change(
             "move",
             old=[id_ for id_ in old if id_ != new],
@@ -172,6 +180,7 @@ class RedisStore:
             at=at,
             at_text=str(compact(at)),
             message=message,
+            **chosen,
         )
         return bool(moved)
 
@@ -203,7 +212,8 @@ class RedisStore:
 
         Redis keeps a copy in its append-only file until it rewrites that; see "Several replicas".
         """
-        while await self._connection.call("forget", before=str(before), limit=_PAGE):
+        ends = {"before": str(before), "moves_before": str(before - CHANGES_KEPT)}
+        while await self._connection.call("forget", **ends, limit=_PAGE):
             pass
 
     @contextlib.asynccontextmanager

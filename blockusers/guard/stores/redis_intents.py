@@ -163,13 +163,15 @@ async def take_over(connection: Connection, lease: Lease) -> None:
     await _write(connection, prepare)
 
 
-async def take(connection: Connection, lease: Lease, limit: int, late: float) -> list[Intent]:
+async def take(
+    connection: Connection, lease: Lease, limit: int, late: float, ranks: Collection[Rank]
+) -> list[Intent]:
     """Return the oldest intents that are due, of one operation and of the first rank."""
 
     async def prepare() -> tuple[Transaction, list[Intent]]:
         transaction = Transaction(connection.clock(), lease)
-        raws = await connection.call("due", **lease, limit=limit, now=transaction.now)
-        rows = transaction.read(raws)
+        asked = {"limit": limit, "ranks": sorted(ranks), "now": transaction.now}
+        rows = transaction.read(await connection.call("due", **lease, **asked))
         for row in rows:
             row.take(late)
             transaction.save(row)
@@ -193,17 +195,20 @@ async def settle(connection: Connection, lease: Lease, results: Collection[Resul
 
 def _settle(transaction: Transaction, result: Result) -> None:
     intent = result.intent
-    number, person = intent.phone_number_id, intent.person
-    if result.done and intent.operation is Operation.BLOCK:
-        at = compact(transaction.now)
-        raw = json.dumps({"user": intent.user, "ids": intent.ids, "blocked_at": at})
-        transaction.effect("record", number, person, intent.entry, at, raw)
+    number, person, at = intent.phone_number_id, intent.person, compact(transaction.now)
+    row = transaction.row(number, person)
+    if row is None:  # somebody has erased it meanwhile
+        return
+    row.settle(result, transaction.now)
+    transaction.save(row)
+    if intent.operation is Operation.BLOCK:
+        if result.may_be_blocked and intent.entry:
+            raw = json.dumps({"user": intent.user, "ids": intent.ids})
+            transaction.effect("record", number, person, intent.entry, at, raw)
     elif result.done:
         transaction.effect("unrecord", number, person)
-    row = transaction.row(number, person)
-    if row is not None:  # nobody has erased it meanwhile
-        row.settle(result, transaction.now)
-        transaction.save(row)
+    elif result.retry_at is None:
+        transaction.effect("put_last", number, person, at)
 
 
 async def make_room(connection: Connection, lease: Lease, count: int, keep: Iterable[str]) -> int:
@@ -212,9 +217,9 @@ async def make_room(connection: Connection, lease: Lease, count: int, keep: Iter
 
     async def prepare() -> tuple[Transaction, int]:
         already, found = await connection.call("evictable", **lease, count=count, keep=kept)
-        people = [(number, person) for person, _, _ in found]
+        people = [(number, person) for person, *_ in found]
         transaction, versions = await _read_rows(connection, people, lease, len(people))
-        for person, _, raw in found:
+        for person, _, raw, _ in found:
             transaction.relies_on("records", number, person, raw)
         records = [record_of(number, *each) for each in found]
         evicted = [_evict(each, transaction.now) for each in records]
@@ -236,11 +241,11 @@ def _evict(record: Record, now: float) -> Intent:
     )
 
 
-def record_of(number: str, person: str, entry: str, raw: str) -> Record:
+def record_of(number: str, person: str, entry: str, raw: str, blocked_at: str) -> Record:
     """Return a record from what Redis has of it."""
     fields = json.loads(raw)
-    ids, blocked_at = tuple(fields["ids"]), float(fields["blocked_at"])
-    return Record(number, person, fields["user"], ids, entry, blocked_at)
+    ids = tuple(fields["ids"])
+    return Record(number, person, fields["user"], ids, entry, float(blocked_at))
 
 
 async def rechecked(

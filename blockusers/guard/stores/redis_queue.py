@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from blockusers.guard.intents import Intent, Record, Result
+from blockusers.guard.intents import Intent, Rank, Record, Result
 from blockusers.guard.stores import redis_intents
 from blockusers.guard.stores.protocol import LeaseLost, StoreUnavailable
 from blockusers.guard.stores.redis_connection import Connection
@@ -62,9 +62,11 @@ class RedisQueue:
             except StoreUnavailable:
                 pass  # there may be time for another attempt
 
-    async def take(self, limit: int, late: float) -> Sequence[Intent]:
+    async def take(
+        self, limit: int, late: float, ranks: Collection[Rank] = tuple(Rank)
+    ) -> Sequence[Intent]:
         """Return the oldest open intents that are due; see `Queue.take`."""
-        return await redis_intents.take(self._connection, self._lease, limit, late)
+        return await redis_intents.take(self._connection, self._lease, limit, late, ranks)
 
     async def settle(self, results: Iterable[Result]) -> None:
         """Note what became of intents that were taken; see `Queue.settle`."""
@@ -74,19 +76,17 @@ class RedisQueue:
         """Want to unblock *count* people more; see `Queue.make_room`."""
         return await redis_intents.make_room(self._connection, self._lease, count, keep)
 
-    async def due_at(self) -> float | None:
-        """Return when the next open intent is due; None if there is none."""
-        found = await self._connection.call("due_at", **self._lease)
+    async def due_at(self, ranks: Collection[Rank] = tuple(Rank)) -> float | None:
+        """Return when the next open intent of these ranks is due; None if there is none."""
+        found = await self._connection.call("due_at", **self._lease, ranks=list(ranks))
         return min(map(float, found), default=None)
 
     async def rechecks(self, limit: int) -> Sequence[Record]:
         """Return records whose people may not be denied any more."""
         found = await self._connection.call("rechecks", **self._lease, limit=limit)
-        self._rechecking = {person: int(change) for person, change, _, _ in found}
+        self._rechecking = {person: int(change) for person, change, *_ in found}
         number = self._lease["number"]
-        return [
-            redis_intents.record_of(number, person, entry, raw) for person, _, entry, raw in found
-        ]
+        return [redis_intents.record_of(number, person, *rest) for person, _, *rest in found]
 
     async def rechecked(self, denied: Mapping[str, str], unblock: Iterable[Intent]) -> None:
         """Note the verdicts about records; see `Queue.rechecked`."""
