@@ -16,7 +16,7 @@ from aiohttp import web
 from blockusers.cli import process
 from blockusers.cli.account import account_of
 from blockusers.cli.accounts_file import read_accounts
-from blockusers.cli.deny_list import ListFile, values_as_options
+from blockusers.cli.deny_list import ListPlace, values_as_options
 from blockusers.cli.guard_log import GuardLog
 from blockusers.cli.input_files import count
 from blockusers.cli.options import DEFAULT_STORE
@@ -26,7 +26,6 @@ from blockusers.cli.screen import Screen
 from blockusers.guard.drain import OnFull
 from blockusers.guard.guard import Guard
 from blockusers.guard.service import OnStoreError, make_app, make_runner
-from blockusers.guard.stores.sqlite import SqliteStore
 from blockusers.guard.webhooks import AppSecret, Webhook
 from blockusers.values.account import Account, is_loopback
 
@@ -95,7 +94,7 @@ class Service:
 
     accounts: Sequence[Account]
     webhook: Webhook
-    deny_list: ListFile
+    deny_list: ListPlace
     host: str = "127.0.0.1"
     port: int = 0
     forward: str | None = None
@@ -113,7 +112,7 @@ class Service:
             UsageError: It cannot listen there, or an option has no good value.
             StoreUnavailable: The deny list cannot be opened.
         """
-        store = SqliteStore(self.deny_list.path)
+        store = self.deny_list.store()
         log = GuardLog(screen, len(self.accounts) > 1, store.clock)
         with values_as_options():
             guard = Guard(
@@ -175,10 +174,9 @@ def serve(service: Service, screen: Screen) -> None:
 
 def _greeting(service: Service, url: str, entries: int) -> list[str]:
     numbers = ", ".join(each.phone_number_id for each in service.accounts)
-    path = service.deny_list.path
     lines = [
         f"guarding {count(len(service.accounts), 'number')}: {numbers}",
-        f"deny list: {path}, {count(entries, 'entry')}",
+        f"deny list: {service.deny_list}, {count(entries, 'entry')}",
         f"listening at {url}",
         "",
         "Enter in Meta's App Dashboard, under WhatsApp > Configuration:",
@@ -188,7 +186,9 @@ def _greeting(service: Service, url: str, entries: int) -> list[str]:
         "",
     ]
     if not entries:
-        chosen = "" if path == DEFAULT_STORE else f" --store {shlex.quote(str(path))}"
+        where = service.deny_list.where
+        is_default = where == str(DEFAULT_STORE) or "://" in where  # a URL may hold a password
+        chosen = "" if is_default else f" --store {shlex.quote(where)}"
         add = f"blockusers deny add{chosen} +16505551234"
         lines[2:2] = [f"  add somebody, also while this runs: {add}"]
     if not is_loopback(service.host):

@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from blockusers import Account, Operation
-from blockusers.cli.deny_list import ListFile
+from blockusers.cli.deny_list import ListPlace
 from blockusers.cli.guard_demo import Seen, Show, conclude, make_visits
 from blockusers.cli.guard_log import GuardLog, in_words
 from blockusers.cli.guard_service import Service, find_accounts
@@ -273,7 +273,7 @@ def service_for(sandbox: Sandbox, path: Path, **fields: str) -> Service:
         Account(**{**sandbox.credentials_of(number), **fields})
         for number in sandbox.rules.phone_number_ids
     ]
-    return Service(accounts, Webhook(SECRET, VERIFY), ListFile(path))
+    return Service(accounts, Webhook(SECRET, VERIFY), ListPlace(path))
 
 
 async def test_tells_who_is_blocked(path: Path) -> None:

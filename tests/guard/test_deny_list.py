@@ -13,6 +13,7 @@ from blockusers import BlockedUser, Outcome, Report, Status
 from blockusers.guard.deny_list import DenyList, Verdict
 from blockusers.guard.entries import Change, Entry
 from blockusers.guard.intents import Intent, Result
+from blockusers.guard.stores.protocol import Store
 from blockusers.guard.stores.sqlite import SqliteStore
 from blockusers.values.outcome import Operation
 from tests.support import Clock, numbers
@@ -26,13 +27,7 @@ SECRET = "a secret of a good length"
 
 
 @pytest.fixture
-async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SqliteStore]:
-    async with SqliteStore(tmp_path / "deny.db", clock=clock) as store:
-        yield store
-
-
-@pytest.fixture
-def deny_list(store: SqliteStore) -> DenyList:
+def deny_list(store: Store) -> DenyList:
     return DenyList(store)
 
 
@@ -221,7 +216,7 @@ async def test_verdicts(deny_list: DenyList, case: str) -> None:
     assert entry is None or entry.action == "deny"
 
 
-async def test_recognizes(deny_list: DenyList, store: SqliteStore) -> None:
+async def test_recognizes(deny_list: DenyList, store: Store) -> None:
     """All ids of a sender lead to one entry once they are learned, and are one person."""
     await deny_list.add([SHORT, "US.7"])
     verdict = await deny_list.recognize([LONG, BSUID, PARENT, "US.7", "nobody"], HERE)
@@ -238,7 +233,7 @@ async def test_recognizes(deny_list: DenyList, store: SqliteStore) -> None:
     assert await deny_list.recognize(["US.99"], HERE) == Verdict()
 
 
-async def test_what_one_number_learns_for_itself(deny_list: DenyList, store: SqliteStore) -> None:
+async def test_what_one_number_learns_for_itself(deny_list: DenyList, store: Store) -> None:
     """An alias that is not shared is known on its own number alone."""
     await deny_list.add([ANN])
     verdict = await deny_list.recognize([ANN, BSUID], HERE, is_shared=False)
@@ -250,7 +245,7 @@ async def test_what_one_number_learns_for_itself(deny_list: DenyList, store: Sql
     assert (await deny_list.recognize([ANN, BSUID], HERE, is_shared=False)).aliases == {}
 
 
-async def test_removes_by_an_alias(deny_list: DenyList, store: SqliteStore) -> None:
+async def test_removes_by_an_alias(deny_list: DenyList, store: Store) -> None:
     """Who is removed by an id that was learned is not denied any more."""
     await deny_list.add([ANN])
     await store.want([], {BSUID: ANN})
@@ -276,7 +271,7 @@ async def test_keys(deny_list: DenyList) -> None:
         deny_list.key("nobody")
 
 
-async def test_region(store: SqliteStore) -> None:
+async def test_region(store: Store) -> None:
     """National spellings are read; ids of webhooks are international all the same."""
     deny_list = DenyList(store, region="BR")
     await deny_list.add(["(11) 91234-5678"])
@@ -349,7 +344,7 @@ async def test_changes_while_it_is_listed(deny_list: DenyList) -> None:
     assert (seen, await deny_list.count()) == (1500, 1497)
 
 
-async def test_erases(deny_list: DenyList, store: SqliteStore) -> None:
+async def test_erases(deny_list: DenyList, store: Store) -> None:
     """Whatever is known of a user goes, in any spelling."""
     await deny_list.add([SHORT, ANN])
     await store.want([intent(deny_list, LONG)], {BSUID: SHORT})
@@ -370,7 +365,7 @@ def intent(deny_list: DenyList, number: str, **fields: Any) -> Intent:
 # --------------------------------------------------------------------------- hashing
 
 
-async def test_hashed(store: SqliteStore) -> None:
+async def test_hashed(store: Store) -> None:
     """With a key the list works as without, and shows hashes."""
     deny_list = DenyList(store, hash_key=SECRET)
     await deny_list.add([ANN, SHORT, BSUID])
@@ -384,7 +379,7 @@ async def test_hashed(store: SqliteStore) -> None:
 
 
 @pytest.mark.parametrize("first", [None, SECRET])
-async def test_the_key_cannot_be_changed(store: SqliteStore, first: str | None) -> None:
+async def test_the_key_cannot_be_changed(store: Store, first: str | None) -> None:
     """Another key, none, or one for a plain list is found out before anything is done."""
     await DenyList(store, hash_key=first).add([ANN])
     other = DenyList(store, hash_key=SECRET if first is None else "another secret of 26 bytes")
@@ -405,7 +400,7 @@ async def test_the_key_cannot_be_changed(store: SqliteStore, first: str | None) 
     assert await DenyList(store, hash_key=first).count() == 1
 
 
-async def test_a_hashed_list_without_its_key(store: SqliteStore) -> None:
+async def test_a_hashed_list_without_its_key(store: Store) -> None:
     """Nothing would match, so it says that the key is missing."""
     await DenyList(store, hash_key=SECRET).add([ANN])
 
@@ -413,7 +408,7 @@ async def test_a_hashed_list_without_its_key(store: SqliteStore) -> None:
         await DenyList(store).match(ANN, phone_number_id=HERE)
 
 
-async def test_to_read_a_new_list_decides_nothing(store: SqliteStore) -> None:
+async def test_to_read_a_new_list_decides_nothing(store: Store) -> None:
     """Only who adds first decides whether it is hashed."""
     assert await DenyList(store).count() == 0
     assert await DenyList(store, hash_key=SECRET.encode()).add([ANN]) == Change(added=1)
@@ -436,7 +431,8 @@ def test_shows_no_secret() -> None:
     assert "hashed" not in repr(DenyList(SqliteStore("deny.db")))
 
 
-async def test_no_file_holds_a_number(store: SqliteStore, tmp_path: Path, clock: Clock) -> None:
+@pytest.mark.parametrize("make", ["sqlite"], indirect=True)
+async def test_no_file_holds_a_number(store: Store, tmp_path: Path, clock: Clock) -> None:
     """With a key nobody's number is in any file but while they are blocked or to be blocked."""
     deny_list = DenyList(store, hash_key=SECRET)
     await deny_list.add([ANN, BOB], reason="spam")

@@ -22,10 +22,10 @@ from blockusers.guard import (
     IdentityChanged,
     NumberStatus,
     Sighting,
-    SqliteStore,
     StoreUnavailable,
     Webhook,
 )
+from blockusers.guard.stores.protocol import Store
 from blockusers.observe.events import SenderMatched
 from blockusers.sandbox import Rules, Sandbox, glitches
 from tests.guard.support import APP_SECRET, pass_time, signed, until, webhook_of
@@ -44,7 +44,7 @@ def sandbox(clock: Clock) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def deny_list(store: SqliteStore) -> DenyList:
+def deny_list(store: Store) -> DenyList:
     return DenyList(store)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,7 +13,6 @@ import pytest
 from blockusers.guard.entries import Entry
 from blockusers.guard.intents import Counts, Intent, Rank, Result
 from blockusers.guard.stores.protocol import CHANGES_KEPT, Filter, Found, Store, StoreUnavailable
-from blockusers.guard.stores.sqlite import SqliteStore
 from blockusers.values.outcome import Operation
 from tests.support import Clock
 
@@ -26,18 +24,6 @@ LATE = 30.0
 BLOCK, UNBLOCK = Operation.BLOCK, Operation.UNBLOCK
 
 Make = Callable[[], Store]
-
-
-@pytest.fixture(params=["sqlite"])
-def make(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Make:
-    """Make stores that share what they keep; each kind of store has its own way."""
-    return lambda: SqliteStore(tmp_path / "deny.db", clock=clock)
-
-
-@pytest.fixture
-async def store(make: Make) -> AsyncIterator[Store]:
-    async with make() as store:
-        yield store
 
 
 def entry(user: str = ANN, **fields: Any) -> Entry:

@@ -1,1 +1,1 @@
-"""Where the deny list and the intents are kept: what a `Store` does, and `SqliteStore`."""
+"""Where the deny list and the intents are kept: a `Store`, in SQLite or in Redis."""

@@ -13,8 +13,10 @@ local ALIASES, ALIASES_OF = base .. ':aliases', base .. ':aliases-of'
 local ORPHANS, MOVES = base .. ':orphans', base .. ':moves'
 local INTENT_NAMES, RECORD_NAMES = base .. ':intent-names', base .. ':record-names'
 local SETTLED, SEQUENCE = base .. ':settled', base .. ':sequence'
+local TURN = base .. ':turn'
 local SETTINGS, CHANGES = base .. ':settings', base .. ':changes'
 local OPERATIONS = {'block', 'unblock'}
+local CLOCKS_DIFFER = 300  -- seconds by which our clock and Meta's may differ
 local call = redis.call
 local now
 
@@ -28,7 +30,7 @@ end
 
 local function check_lease(given)
   if given.token and call('GET', of(given.number, 'lease')) ~= given.token then
-    error('LEASELOST')
+    error('LEASELOST ' .. given.number .. ' now')
   end
 end
 
@@ -46,8 +48,8 @@ local function user_of(entry)
   return string.match(entry, '^%Z*')
 end
 
-local function action_of(entry)
-  return string.match(entry, '^%Z*%z%Z*%z(%Z*)')
+local function scope_of(entry)
+  return string.match(entry, '^%Z*%z(%Z*)')
 end
 
 local function is_alive(entry)
@@ -220,27 +222,24 @@ local function forget_record(number, person)
   end
 end
 
-local function is_still_denied(person, entry)
-  for _, key in ipairs(related({entry, person})) do
-    for _, each in ipairs(entries_of(key)) do
-      if action_of(each) == 'allow' then
-        return false
-      end
-    end
+-- Notes that the entry of another user denies somebody now.
+local function deny_by(number, person, entry)
+  local before = call('HGET', of(number, 'denied-by'), person)
+  if before then
+    name_record('ZREM', number, person, before)
+    name_record('ZADD', number, person, entry)
+    call('HSET', of(number, 'denied-by'), person, entry)
   end
-  for _, each in ipairs(entries_of(entry)) do
-    if action_of(each) == 'deny' and is_alive(each) then
-      return true
-    end
-  end
-  return false
 end
 
 -- What `commit` writes; each takes what Python gives behind its name.
 local effects = {}
 
 function effects.learn(id, user)
-  learn(id, user)
+  local before = call('HGET', ALIASES, id)
+  if not before or #entries_of(before) == 0 then  -- else it stands for another who is listed
+    learn(id, user)
+  end
 end
 
 function effects.save(number, person, raw)
@@ -255,9 +254,13 @@ function effects.record(number, person, entry, at, raw)
   call('HSET', of(number, 'denied-by'), person, entry)
   call('ZADD', of(number, 'blocked'), at, person)
   name_record('ZADD', number, person, entry)
-  if not is_still_denied(person, entry) then  -- the list may have changed since it was decided
-    call('ZADD', of(number, 'recheck'), call('INCR', SEQUENCE), person)
-  end
+  -- The list may have changed since it was decided.
+  call('ZADD', of(number, 'recheck'), call('INCR', SEQUENCE), person)
+end
+
+-- Lets others make room before somebody who could not be unblocked.
+function effects.put_last(number, person, at)
+  call('ZADD', of(number, 'blocked'), 'XX', at, person)
 end
 
 function effects.unrecord(number, person)
@@ -265,12 +268,7 @@ function effects.unrecord(number, person)
 end
 
 function effects.denied(number, person, entry)
-  local before = call('HGET', of(number, 'denied-by'), person)
-  if before then
-    name_record('ZREM', number, person, before)
-    name_record('ZADD', number, person, entry)
-    call('HSET', of(number, 'denied-by'), person, entry)
-  end
+  deny_by(number, person, entry)
 end
 
 function effects.checked(number, person, change)
@@ -305,10 +303,13 @@ function commands.find(given)
   return found
 end
 
+-- Returns the entries behind a key.
 function commands.page(given)
-  if not given.users then
-    return call('ZRANGEBYLEX', ENTRIES, given.after, '+', 'LIMIT', 0, given.limit)
-  end
+  local start = given.after == '' and '-' or '(' .. given.after .. '\255'
+  return call('ZRANGEBYLEX', ENTRIES, start, '+', 'LIMIT', 0, given.limit)
+end
+
+function commands.of_users(given)
   local found = {}
   for _, user in ipairs(given.users) do
     for _, entry in ipairs(entries_of(user)) do
@@ -395,29 +396,52 @@ local function copy(entry, old, new)
   return key
 end
 
-local function move_entries(given)
-  local keys = {}
-  for _, old in ipairs(given.old) do
-    local before = #keys
-    for _, entry in ipairs(entries_of(old)) do
-      local _, added = fields(entry)
-      if tonumber(added) <= given.at then
-        keys[#keys + 1] = copy(entry, old, given.new)
-      end
+-- Returns the entries of *user* that *given* moves.  What was added a little later was so by a clock
+-- that differs from Meta's.
+local function moved_of(given, user)
+  local found = {}
+  for _, entry in ipairs(entries_of(user)) do
+    local _, added = fields(entry)
+    local is_meant = not given.scopes or given.scopes[scope_of(entry)]
+    if is_meant and tonumber(added) <= given.at + CLOCKS_DIFFER then
+      found[#found + 1] = entry
     end
-    if #keys > before then
-      for _, id in ipairs(aliases_of(old)) do
-        learn(id, given.new)
-      end
+  end
+  return found
+end
+
+-- Returns the users who had entries that were moved.
+local function move_entries(given)
+  local keys, users = {}, {}
+  for _, old in ipairs(given.old) do
+    local entries = moved_of(given, old)
+    for _, entry in ipairs(entries) do
+      keys[#keys + 1] = copy(entry, old, given.new)
+    end
+    if #entries > 0 then
+      users[#users + 1] = old
+      each_named(RECORD_NAMES, old, function(number, person)
+        if call('HGET', of(number, 'denied-by'), person) == old then
+          deny_by(number, person, given.new)
+        end
+      end)
     end
   end
   delete(keys)
-  mark(#keys > 0 and {given.new} or {})
-  return #keys > 0
+  mark({given.new})
+  return users
 end
 
-local function move_aliases(given)
+-- Lets the aliases of *users* stand for the new one, and renames those that are old ids; returns
+-- whether there were any of these.
+local function move_aliases(given, users)
   local is_moved = false
+  for _, user in ipairs(users) do
+    for _, id in ipairs(aliases_of(user)) do
+      learn(id, given.new)
+    end
+  end
+  mark(given.old)
   for _, old in ipairs(given.old) do
     local since = call('ZSCORE', ORPHANS, old)
     local user = unlearn(old)
@@ -443,13 +467,15 @@ function commands.move(given)
   if is_heeded(given, is_old) then
     return 0
   end
-  local has_entries = move_entries(given)
-  local has_aliases = move_aliases(given)
-  if not has_entries and not has_aliases then
-    return 0
+  local users = move_entries(given)
+  local has_aliases = not given.scopes and move_aliases(given, users)
+  local is_moved = #users > 0 or has_aliases
+  -- That somebody on the list came by the new id is noted, too: an older change may come late.
+  if is_moved or #entries_of(given.new) > 0 then
+    local note = given.message .. '\0' .. given.new .. '\0' .. given.at_text
+    call('ZADD', MOVES, 'NX', now, note)
   end
-  call('ZADD', MOVES, now, given.message .. '\0' .. given.new .. '\0' .. given.at_text)
-  return 1
+  return is_moved and 1 or 0
 end
 
 function commands.erase(given)
@@ -488,6 +514,7 @@ end
 -- ------------------------------------------------------------------ commands: reading intents
 
 function commands.rows(given)
+  check_lease(given)
   local found = {}
   for _, each in ipairs(given.people) do
     local number, person = unpack(each)
@@ -518,10 +545,10 @@ local function rows_of(number, people)
   return found
 end
 
--- Returns the intents that are due, of one operation and of the first rank.
+-- Returns the intents that are due, of one operation and of the first of the ranks that has any.
 function commands.due(given)
   check_lease(given)
-  for rank = 0, 2 do
+  for _, rank in ipairs(given.ranks) do
     local best, page
     for _, operation in ipairs(OPERATIONS) do
       local set = of(given.number, 'due:' .. rank .. ':' .. operation)
@@ -545,8 +572,9 @@ function commands.due(given)
 end
 
 function commands.due_at(given)
+  check_lease(given)
   local found = {}
-  for rank = 0, 2 do
+  for _, rank in ipairs(given.ranks) do
     for _, operation in ipairs(OPERATIONS) do
       local set = of(given.number, 'due:' .. rank .. ':' .. operation)
       found[#found + 1] = call('ZRANGE', set, 0, 0, 'WITHSCORES')[2]
@@ -561,6 +589,7 @@ function commands.taken(given)
 end
 
 function commands.rechecks(given)
+  check_lease(given)
   local found = {}
   local marked = call('ZRANGE', of(given.number, 'recheck'), 0, given.limit - 1, 'WITHSCORES')
   for index = 1, #marked, 2 do
@@ -570,6 +599,7 @@ function commands.rechecks(given)
       marked[index + 1],
       call('HGET', of(given.number, 'denied-by'), person),
       call('HGET', of(given.number, 'records'), person),
+      call('ZSCORE', of(given.number, 'blocked'), person),
     }
   end
   return found
@@ -577,6 +607,7 @@ end
 
 -- Returns how many make room already, and those blocked longest ago who have no open intent.
 function commands.evictable(given)
+  check_lease(given)
   local number, found, is_kept = given.number, {}, {}
   for _, person in ipairs(given.keep) do
     is_kept[person] = true
@@ -594,6 +625,7 @@ function commands.evictable(given)
           person,
           call('HGET', of(number, 'denied-by'), person),
           call('HGET', of(number, 'records'), person),
+          call('ZSCORE', of(number, 'blocked'), person),
         }
       end
     end
@@ -603,9 +635,21 @@ end
 
 -- ------------------------------------------------------------------ commands: writing intents
 
--- Writes *effects* if the rows are still as they were read; returns whether they were.
+-- Lets nobody else commit before *given.turn* has, or the time is over; for a transaction that
+-- reads so much that others change some of it again and again.
+function commands.turn(given)
+  call('SET', TURN, given.turn, 'NX', 'PX', given.milliseconds)
+  return 1
+end
+
+-- Writes *effects* if the rows are still as they were read, and it is nobody else's turn; returns
+-- whether that was so.
 function commands.commit(given)
   check_lease(given)
+  local turn = call('GET', TURN)
+  if turn and turn ~= given.turn then
+    return 0
+  end
   for _, each in ipairs(given.read) do
     local hash, number, person, digest = unpack(each)
     local raw = call('HGET', of(number, hash), person)
@@ -615,6 +659,9 @@ function commands.commit(given)
   end
   for _, each in ipairs(given.effects) do
     effects[each[1]](unpack(each, 2))
+  end
+  if turn then
+    call('DEL', TURN)
   end
   return 1
 end
@@ -634,7 +681,7 @@ function commands.forget(given)
       call('ZREM', ORPHANS, id)
     end
   end
-  call('ZREMRANGEBYSCORE', MOVES, '-inf', before)
+  call('ZREMRANGEBYSCORE', MOVES, '-inf', '(' .. given.moves_before)
   return #settled + #orphans
 end
 
@@ -667,7 +714,8 @@ local TYPES = {
   [SETTLED] = 'zset', [SEQUENCE] = 'string', [SETTINGS] = 'hash', [CHANGES] = 'string',
 }
 
--- Returns the format of what is stored; a key that holds something else is an error.
+-- Returns the format of what is stored, and what Redis tells of itself; nothing if it does not.
+-- A key that holds something else is an error.
 function commands.open(given)
   for key, expected in pairs(TYPES) do
     local type = call('TYPE', key).ok
@@ -675,8 +723,12 @@ function commands.open(given)
       error('WRONGTYPE ' .. key)
     end
   end
-  call('SETNX', base .. ':format', given.format)
-  return call('GET', base .. ':format')
+  local stored = call('GET', base .. ':format')
+  if not stored then
+    call('SET', base .. ':format', given.format)
+  end
+  local told = redis.pcall('INFO')
+  return {stored or given.format, type(told) == 'string' and told or ''}
 end
 
 -- ------------------------------------------------------------------ what this call is
