@@ -18,7 +18,7 @@ import pytest
 
 from tests.support import Clock
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "tests.redis_server"]
 
 
 class _Response(aiohttp.ClientResponse):
