@@ -11,13 +11,14 @@ import asyncio
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Final, TypeVar
+from itertools import islice
+from typing import Any, Final, TypeVar
 
-from blockusers.pace.protocol import Priority, Slot
+from blockusers.pace.protocol import Priority
 
 _FAIR: Final = 4
 
-Head = TypeVar("Head", bound=tuple[float, ...] | tuple[int, float, str])
+Head = TypeVar("Head", tuple[int, float], tuple[int, float, str])
 
 
 def first_of(heads: Iterable[Head], granted: int) -> Head:
@@ -26,7 +27,7 @@ def first_of(heads: Iterable[Head], granted: int) -> Head:
     A head is the number of its line, then what tells who came first, then whatever else.
     """
     is_fair = (granted + 1) % _FAIR == 0
-    return min(heads, key=lambda head: head[1] if is_fair else head)  # type: ignore[return-value, arg-type]
+    return min(heads, key=lambda head: head[1:] if is_fair else head)
 
 
 class Queue:
@@ -41,27 +42,31 @@ class Queue:
         self._granted = 0
         # For each class a line of those who are sent again, then one of the others; each waiter has
         # a stamp that tells who came first.
-        self._lines: list[OrderedDict[asyncio.Future[Slot], float]] = [
+        self._lines: list[OrderedDict[asyncio.Future[Any], float]] = [
             OrderedDict() for _ in Priority for _ in (True, False)
         ]
 
     def __len__(self) -> int:
         return sum(map(len, self._lines))
 
-    def add(self, waiter: asyncio.Future[Slot], priority: Priority, *, again: bool) -> None:
+    def add(self, waiter: asyncio.Future[Any], priority: Priority, *, again: bool) -> None:
         """Add *waiter* behind those of its class."""
         self._lines[2 * priority + (not again)][waiter] = self._stamp()
 
-    def discard(self, waiter: asyncio.Future[Slot]) -> None:
+    def discard(self, waiter: asyncio.Future[Any]) -> None:
         """Forget *waiter*, who waits no more."""
         for line in self._lines:
             line.pop(waiter, None)
 
-    def stamps(self) -> dict[int, list[float]]:
-        """Return the stamps of all who wait, by the number of their line."""
-        return {n: list(line.values()) for n, line in enumerate(self._lines) if line}
+    def lines(self) -> set[int]:
+        """Return the numbers of the lines in which somebody waits."""
+        return {n for n, line in enumerate(self._lines) if line}
 
-    def pop(self, line: int | None = None) -> asyncio.Future[Slot]:
+    def stamps(self, most: int) -> dict[int, list[float]]:
+        """Return the stamps of the first ones in each line where somebody waits."""
+        return {n: list(islice(self._lines[n].values(), most)) for n in sorted(self.lines())}
+
+    def pop(self, line: int | None = None) -> asyncio.Future[Any]:
         """Remove and return the waiter that gets the next slot: of *line*, if somebody waits there."""
         if line is None or not self._lines[line]:
             heads = [(n, next(iter(each.values()))) for n, each in enumerate(self._lines) if each]
