@@ -27,7 +27,7 @@ from blockusers.pace.saved import Number, Saved
 FORMAT: Final = 1
 """The version of the serialized form; a change of what it holds, or of what it means, raises it."""
 
-LEASE: Final = 5.0
+LEASE: Final = 3.0
 """Seconds for which a slot in flight is held without being renewed."""
 _PATIENCE: Final = 15.0
 """Seconds after which who waits is forgotten, unless its process was heard of."""
