@@ -25,10 +25,12 @@ LIMITS: Final = [
     Limit(rate, burst, latency=NEAR)
     for rate, burst in ((20.0, 10), (10.0, 1), (40.0, 40), (5.0, 5), (2.0, 1))
 ]
-SECONDS: Final = 25.0
-"""How long a job takes at least."""
-LONGEST: Final = 4.0
-"""A job is stopped when it has taken so many times the bound."""
+SECONDS: Final = 20.0
+"""How long a job takes at least,"""
+SECONDS_IF_SLOW: Final = 48.0
+"""and one of 2 requests a second."""
+LONGEST: Final = 60.0
+"""A job is stopped after so many seconds, as those of processes with a pace each have to be."""
 PARTS: Final = ("limits", "accidents", "singles")
 _PHONE: Final = "106540352242922"
 
@@ -118,7 +120,7 @@ def _rules(limit: Limit, **more: Any) -> dict[str, Any]:
 
 def requests_in(limit: Limit) -> int:
     """Return how many requests the limit admits in the time that a job is to take."""
-    return int(limit.burst + limit.rate * SECONDS)
+    return int(limit.burst + limit.rate * (SECONDS if limit.rate > 2 else SECONDS_IF_SLOW))
 
 
 def over_bound(seconds: float, limit: Limit, requests: int) -> float:
@@ -156,7 +158,7 @@ def _column(
                 redis=redis.url if mode.is_shared else None,
                 users=users,
                 starts=starts,
-                timeout=LONGEST * SECONDS,
+                timeout=LONGEST if mode == MODES[1] else 10 * LONGEST,
             )
             worker.pipe.send(task)
     names = {f"{limit.rate:g} {n}" for limit in LIMITS for n in range(mode.processes)}

@@ -119,9 +119,7 @@ async def _job(task: Task, client: Client, pipe: Connection) -> Done:
         pipe.send((task.name, [str(outcome.input) for outcome in outcomes if outcome.ok]))
 
     try:
-        report: Report = await client.block(
-            task.users, timeout=task.timeout, on_settled=settled
-        )
+        report: Report = await client.block(task.users, timeout=task.timeout, on_settled=settled)
     except Incomplete as error:
         report = error.report
     return Done(

@@ -218,6 +218,11 @@ class AdaptiveController(Controller, Saved):
             self._measure = _Measure()
             self._measure.restore(values["measure"])
 
+    def leave_out(self, seconds: float) -> None:
+        """Take it that nothing is known of the last so many seconds."""
+        if self._measure is not None:
+            self._measure.since += seconds
+
     def share(self, now: float, processes: int, index: int) -> Self:
         """Return a controller for one of several processes that cannot agree for a while.
 

@@ -19,12 +19,11 @@ from typing import Final
 from blockusers.pace.controller import AdaptiveController
 from blockusers.pace.protocol import Priority, Slot
 from blockusers.pace.queue import Queue
-from blockusers.pace.shared import LEASE, SharedState
+from blockusers.pace.shared import LEASE, RENEWAL, SharedState
 
-_RENEWAL: Final = LEASE / 2
 _GRACE: Final = 0.1
 """Seconds that a process gets to take the slot that is its turn, before the next gives it to it."""
-_HEARTBEAT: Final = 5.0
+_HEARTBEAT: Final = 12.0
 """Seconds between two changes of a process that waits, at most,"""
 _IDLE_HEARTBEAT: Final = 30.0
 """and of one that does nothing."""
@@ -109,7 +108,7 @@ class Participant:
         due = mine.seen + (_HEARTBEAT if wanted else _IDLE_HEARTBEAT)
         leases = self.state.leases
         held = [leases[number] for number in self._held if number in leases]
-        due = min([due, *(lease.expires - LEASE + _RENEWAL for lease in held)])
+        due = min([due, *(lease.expires - LEASE + RENEWAL for lease in held)])
         if wanted:
             grace = _GRACE * self.state.rank(self.name)
             due = min(due, self.state.opens_at() + grace)

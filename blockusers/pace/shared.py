@@ -22,14 +22,18 @@ import orjson
 from blockusers.pace.controller import AdaptiveController
 from blockusers.pace.protocol import LARGEST_REQUEST, Slot
 from blockusers.pace.queue import first_of
-from blockusers.pace.saved import Number, Saved
+from blockusers.pace.saved import Saved
 
 FORMAT: Final = 1
 """The version of the serialized form; a change of what it holds, or of what it means, raises it."""
 
 LEASE: Final = 3.0
 """Seconds for which a slot in flight is held without being renewed."""
-_PATIENCE: Final = 15.0
+RENEWAL: Final = LEASE / 2
+"""After so many seconds it is renewed."""
+_SILENCE: Final = 2.0
+"""Seconds without a change, while slots are in flight, that mean that the store was away."""
+_PATIENCE: Final = 30.0
 """Seconds after which who waits is forgotten, unless its process was heard of."""
 _ABSENCE: Final = 90.0
 """Seconds after which a process is forgotten that was not heard of."""
@@ -107,6 +111,8 @@ class SharedState:
 
     def hear_of(self, name: str, now: float) -> Member:
         """Note that a process is alive, and forget whatever is too old."""
+        if self.leases and now - self.now > _SILENCE:  # what passed meanwhile was not counted
+            self.controller.leave_out(now - self.now)
         self.now = max(self.now, now)
         for number, lease in tuple(self.leases.items()):
             if lease.expires <= self.now and number in self.leases:
@@ -171,7 +177,8 @@ class SharedState:
 
     def opens_at(self) -> float:
         """Return when the next slot can be given; where an answer has to come first, when the
-        first lease ends."""
+        first lease ends.
+        """
         wait = self.controller.wait(self.now)
         if wait < math.inf:
             return self.now + wait

@@ -1,6 +1,6 @@
-"""Several processes and machines on one number, through Redis.  The extra `redis` installs its client.
+"""Several processes and machines on one number, through Redis.
 
-`SharedPace` gives clients in several processes one pace.
+The extra `redis` installs its client.  `SharedPace` gives clients in several processes one pace.
 """
 
 from blockusers.redis.shared_pace import SharedPace

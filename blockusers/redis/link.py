@@ -109,19 +109,24 @@ class Link:
                 keys=[self.key], args=[expected, value, _KEPT_FOR, self.channel]
             )
         self.clock.learn(asked, time.monotonic(), int(seconds) + int(micros) / 1e6)
-        return Swap(bool(accepted), found)
+        return Swap(bool(accepted), _bytes(found))
 
     async def follow(self, told: Callable[[bytes | None], None]) -> None:
         """Tell of each value that is set, and None once the channel is followed; never returns."""
         async with self._client.pubsub() as channel:
             await channel.subscribe(self.channel)
             async for message in channel.listen():
-                told(message["data"] if message["type"] == "message" else None)
+                told(_bytes(message["data"]) if message["type"] == "message" else None)
 
     async def close(self) -> None:
         """Close the client, unless it is its owner's."""
         if self._is_ours:
             await self._client.aclose()
+
+
+def _bytes(value: str | bytes) -> bytes:
+    """Return what a client says that may decode answers."""
+    return value.encode() if isinstance(value, str) else value
 
 
 def _open(where: str | Redis | None) -> tuple[Redis, bool, str]:

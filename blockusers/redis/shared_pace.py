@@ -1,4 +1,4 @@
-"""`SharedPace`: one pace for the clients of several processes, which share what they learn in Redis.
+"""`SharedPace`: one pace for the clients of several processes, kept in Redis.
 
 `blockusers.pace.participant` decides what a process changes and when; this module moves it: it
 offers each change to Redis, follows the channel, and goes on alone while Redis is away.
@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import random
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 from uuid import uuid4
 
 from blockusers._tools.arguments import check_number
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger("blockusers")
 _PAUSE: Final = 1.0
 """Seconds between two attempts to reach Redis."""
+_SCATTER: Final = 0.004
+"""Seconds after which a change is offered again that came too late, at random, at most at first."""
 
 
 class SharedPace:
@@ -74,6 +77,7 @@ class SharedPace:
         self._told = self.state
         self._is_empty = False
         self._is_closed = False
+        self._too_late = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._timer: asyncio.TimerHandle | None = None
 
@@ -184,7 +188,10 @@ class SharedPace:
         if (before.mode, before.rate, before.max_users) != (now.mode, now.rate, now.max_users):
             self._told = now
             for listener in tuple(self.listeners):
-                listener(before, now)
+                try:
+                    listener(before, now)
+                except Exception:  # no request is to blame for it, and none may wait for ever
+                    _LOG.exception("a listener of the pace failed")
 
     # ----------------------------------------------------------------------- with Redis
 
@@ -227,6 +234,9 @@ class SharedPace:
             if state.version > current or current == before:
                 self._part.adopt(state)
         self._changed()
+        self._too_late = 0 if swap.accepted else min(self._too_late + 1, 4)
+        if self._too_late > 1:  # many processes at once would go on to be in each other's way
+            await asyncio.sleep(random.random() * _SCATTER * 2**self._too_late)  # noqa: S311
 
     def _read(self, found: bytes) -> SharedState:
         """Return the state that was found; a fresh one instead of what cannot be read."""
