@@ -11,8 +11,8 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from multiprocessing.connection import wait
-from typing import Any, Final, NamedTuple
+from multiprocessing.connection import Connection, wait
+from typing import Any, Final, NamedTuple, cast
 
 from benchmarks.served import served
 from benchmarks.shared_redis import RedisServer
@@ -82,7 +82,7 @@ class Crew:
         pipes = [worker.pipe for worker in self.workers]
         while names - {each.name for each in done} and (left := until - time.monotonic()) > 0:
             for pipe in wait(pipes, min(left, 3600.0)):
-                news = pipe.recv()  # type: ignore[union-attr]
+                news = cast("Connection", pipe).recv()
                 if isinstance(news, SystemExit):
                     raise news
                 if isinstance(news, Done):

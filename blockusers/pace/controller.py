@@ -25,7 +25,7 @@ ever passed can have been refused for its size; `Sizes` finds out.
 from __future__ import annotations
 
 import math
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 from blockusers.pace.protocol import LARGEST_REQUEST, Slot
 from blockusers.pace.saved import COUNT, FLAG, TIME, Number, Saved
@@ -223,21 +223,17 @@ class AdaptiveController(Controller, Saved):
         if self._measure is not None:
             self._measure.since += seconds
 
-    def share(self, now: float, processes: int, index: int) -> Self:
-        """Return a controller for one of several processes that cannot agree for a while.
+    def keep_part(self, now: float, processes: int, index: int) -> None:
+        """Go on with an equal part of the rate, as each of several processes does.
 
-        Each gets an equal part of the rate, and the *index* says when its turn is, so that they do
-        not start together.
+        The *index* says when its turn is, so that they do not all start at once.
         """
-        mine = type(self)(max(1, self.max_in_flight // processes))
-        mine.restore(self.dump())
-        mine._window = max(1.0, self._window / processes)
-        if mine._measure is not None:
-            mine._measure.passed /= processes
+        self._window = max(1.0, self._window / processes)
+        if self._measure is not None:
+            self._measure.passed /= processes
         if self.rate is not None:
-            mine.rate = max(_SLOWEST, self.rate / processes)
-            mine._next_start = max(now, self._next_start) + index / self.rate
-        return mine
+            self._next_start = max(now, self._next_start) + index / self.rate
+            self.rate = max(_SLOWEST, self.rate / processes)
 
     def retract(self, slot: Slot) -> None:
         """Take a slot back whose request never left."""

@@ -1,9 +1,9 @@
 """One process's part in a shared pace: what it knows, what it is about to change, and when.
 
-It never waits, and it knows no store.  Whoever moves it (`blockusers.redis` does) asks `due`, offers
-what `propose` returns to the store, and passes the store's newest state to `adopt`.  A proposal that
-was refused, or whose answer was lost, leaves no trace: `adopt` compares what the state says with
-what the process holds, so that no slot is lost and none is used twice.
+It never waits, and it knows no store.  Whoever moves it (`blockusers.redis` does) asks `due`,
+offers what `propose` returns to the store, and passes the store's newest state to `adopt`.  A
+proposal that was refused, or whose answer was lost, leaves no trace: `adopt` compares what the
+state says with what the process holds, so that no slot is lost and none is used twice.
 
 While the store is away the process goes `alone`, with its part of the last rate.
 """
@@ -173,8 +173,10 @@ class Participant:
 
     def go_alone(self) -> None:
         """Go on with this process's part of the last rate."""
-        now, names = self._clock(), sorted({*self.state.members, self.name})
-        self.alone = self.state.controller.share(now, len(names), names.index(self.name))
+        names = sorted({*self.state.members, self.name})
+        self.alone = AdaptiveController(max(1, self.max_in_flight // len(names)))
+        self.alone.restore(self.state.controller.dump())
+        self.alone.keep_part(self._clock(), len(names), names.index(self.name))
         self.alone.in_flight = len(self._held)
 
     def grant_alone(self) -> float:

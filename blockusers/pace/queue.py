@@ -67,7 +67,7 @@ class Queue:
         return {n: list(islice(self._lines[n].values(), most)) for n in sorted(self.lines())}
 
     def pop(self, line: int | None = None) -> asyncio.Future[Any]:
-        """Remove and return the waiter that gets the next slot: of *line*, if somebody waits there."""
+        """Remove and return the waiter that gets the next slot; if there is one, of *line*."""
         if line is None or not self._lines[line]:
             heads = [(n, next(iter(each.values()))) for n, each in enumerate(self._lines) if each]
             line, _ = first_of(heads, self._granted)

@@ -176,8 +176,9 @@ class SharedState:
         return 1 + sorted({other for _, _, other in self._heads()} | {name}).index(name)
 
     def opens_at(self) -> float:
-        """Return when the next slot can be given; where an answer has to come first, when the
-        first lease ends.
+        """Return when the next slot can be given.
+
+        Where an answer has to come first, that is when the first lease ends, at the latest.
         """
         wait = self.controller.wait(self.now)
         if wait < math.inf:

@@ -138,7 +138,14 @@ def _open(where: str | Redis | None) -> tuple[Redis, bool, str]:
     if not isinstance(where, str):
         raise TypeError(f"url: must be a str or a redis.asyncio.Redis, not {type(where).__name__}")
     try:
-        client: Any = Redis.from_url(where, retry=Retry(NoBackoff(), 1))
+        # `swap` keeps time.  With a time-out of redis-py's own, a task that is cancelled while it
+        # sends may go on (Python 3.11's `asyncio.wait_for`).
+        client: Any = Redis.from_url(
+            where,
+            socket_timeout=None,
+            socket_connect_timeout=None,
+            retry=Retry(NoBackoff(), 1),
+        )
     except ValueError:
         raise ValueError(
             "url: must look like redis://host:6379/0, rediss://… or unix://…"

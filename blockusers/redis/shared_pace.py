@@ -156,13 +156,15 @@ class SharedPace:
 
     async def close(self) -> None:
         """Leave the other processes to themselves, and close the connections."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        was_open, left = bool(self._tasks), set(self._tasks)
+        while left:  # redis-py may lose a cancellation
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=_PAUSE)
+        self._tasks = []
         if self._timer is not None:
             self._timer.cancel()
-        if tasks and self._part.alone is None:
+        if was_open and self._part.alone is None:
             with suppress(Exception):  # what it held expires
                 await self._leave()
         await self._link.close()
