@@ -19,7 +19,7 @@ from typing import Final
 from blockusers.pace.controller import AdaptiveController
 from blockusers.pace.protocol import Priority, Slot
 from blockusers.pace.queue import Queue
-from blockusers.pace.shared import LEASE, RENEWAL, SharedState
+from blockusers.pace.shared import LEASE, RENEWAL, Lease, SharedState
 
 _GRACE: Final = 0.1
 """Seconds that a process gets to take the slot that is its turn, before the next gives it to it."""
@@ -79,7 +79,7 @@ class Participant:
         if slot.retry_after:
             until = self._clock() + slot.retry_after
             self._asked_to_wait_until = max(self._asked_to_wait_until, until)
-        if number in self.state.leases:
+        if number in self._leases():
             self._ended[number] = slot
         if self.alone is not None:
             self.alone.end(self._clock(), slot)
@@ -92,7 +92,7 @@ class Participant:
                 waiter.set_result(number)
                 return
         slot = self._held.pop(number)
-        if number in self.state.leases:
+        if number in self._leases():
             self._ended[number] = None
         if self.alone is not None:
             self.alone.retract(slot)
@@ -106,9 +106,7 @@ class Participant:
         if self._ended or mine is None or mine.wants.keys() != wanted:
             return -math.inf
         due = mine.seen + (_HEARTBEAT if wanted else _IDLE_HEARTBEAT)
-        leases = self.state.leases
-        held = [leases[number] for number in self._held if number in leases]
-        due = min([due, *(lease.expires - LEASE + RENEWAL for lease in held)])
+        due = min([due, *(each.expires - LEASE + RENEWAL for each in self._leases().values())])
         if wanted:
             grace = _GRACE * self.state.rank(self.name)
             due = min(due, self.state.opens_at() + grace)
@@ -122,11 +120,10 @@ class Participant:
         asked, controller = self._asked_to_wait_until, state.controller
         controller.asked_to_wait_until = max(controller.asked_to_wait_until, asked)
         for number, slot in self._ended.items():
-            if number in state.leases and slot is None:
+            if slot is None:
                 state.retract(number)
-            elif number in state.leases and slot is not None:
+            else:
                 state.end(number, slot)
-        self._renew(state)
         wanted = self._queue.stamps(self.max_in_flight + 1)
         self._grant(state, wanted)
         member.wants = {line: stamps[0] for line, stamps in wanted.items() if stamps}
@@ -137,12 +134,6 @@ class Participant:
         state = self.propose()
         state.leave(self.name)
         return state
-
-    def _renew(self, state: SharedState) -> None:
-        for lease in state.leases.values():
-            if lease.member == self.name:
-                lease.claimed = True
-                lease.expires = state.now + LEASE
 
     def _grant(self, state: SharedState, wanted: dict[int, list[float]]) -> None:
         """Give slots to whoever is next, here or elsewhere, while the rate permits."""
@@ -162,12 +153,16 @@ class Participant:
     def adopt(self, state: SharedState) -> None:
         """Take the store's newest state; slots that it holds for this process are used."""
         self.state = state
-        mine = {n: each for n, each in state.leases.items() if each.member == self.name}
+        mine = self._leases()
         self._ended = {number: slot for number, slot in self._ended.items() if number in mine}
         for number, lease in mine.items():
             if number not in self._held and number not in self._ended:
                 self._held[number] = lease.slot()
                 self._pass_on(number, lease.line)
+
+    def _leases(self) -> dict[int, Lease]:
+        """Return the leases of this process, as far as the store is known."""
+        return {n: each for n, each in self.state.leases.items() if each.member == self.name}
 
     # ----------------------------------------------------------------------- without the store
 

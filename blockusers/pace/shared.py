@@ -110,23 +110,30 @@ class SharedState:
         return state
 
     def hear_of(self, name: str, now: float) -> Member:
-        """Note that a process is alive, and forget whatever is too old."""
+        """Note that a process is alive and still holds its slots, and forget who is not."""
         if self.leases and now - self.now > _SILENCE:  # what passed meanwhile was not counted
             self.controller.leave_out(now - self.now)
         self.now = max(self.now, now)
+        member = self.members.setdefault(name, Member(self.now))
+        member.seen = self.now
+        for lease in self.leases.values():
+            if lease.member == name:
+                lease.claimed, lease.expires = True, self.now + LEASE
+        self._expire()
+        return member
+
+    def _expire(self) -> None:
+        """Free slots that were not renewed, and forget processes that are silent for too long."""
         for number, lease in tuple(self.leases.items()):
             if lease.expires <= self.now and number in self.leases:
                 self.end(number, lease.slot())
                 if not lease.claimed:
                     self.leave(lease.member)
-        for other, member in tuple(self.members.items()):
+        for name, member in tuple(self.members.items()):
             if self.now - member.seen >= _PATIENCE:
                 member.wants.clear()
             if self.now - member.seen >= _ABSENCE:
-                self.leave(other)
-        member = self.members.setdefault(name, Member(self.now))
-        member.seen = self.now
-        return member
+                self.leave(name)
 
     def leave(self, name: str) -> None:
         """Forget a process, and free what it holds."""
