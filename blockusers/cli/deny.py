@@ -15,7 +15,7 @@ from blockusers.cli import help_texts, options, process
 from blockusers.cli.base import Command, Group
 from blockusers.cli.deny_file import Fields, NewFile, header, line_of, row_of
 from blockusers.cli.deny_import import Plan, Result, import_into, read_files
-from blockusers.cli.deny_list import ListFile, find_list
+from blockusers.cli.deny_list import ListPlace, find_list
 from blockusers.cli.deny_looking import Chosen, check_all, totals_of
 from blockusers.cli.expiry import read_expiry
 from blockusers.cli.input_files import Reading, count, reader_of
@@ -63,7 +63,7 @@ def _add(
     change = found.run(lambda deny_list: deny_list.add(users, **attrs.asdict(fields)))
     _complain(screen, change)
     same = len(users) - len(change.refused) - change.added - change.updated
-    screen.say(f"{store}: {_sum_up(change.added, change.updated, same)}")
+    screen.say(f"{found}: {_sum_up(change.added, change.updated, same)}")
     raise typer.Exit(process.SOME_NOT if change.refused else process.ALL_DONE)
 
 
@@ -97,12 +97,12 @@ def _remove(
     names = [entry.value for entry in reading.entries] if users or files else None
     change = found.run(lambda deny_list: deny_list.remove(names, scope=scope, origin=origin))
     _complain(screen, change)
-    screen.say(f"{store}: {count(change.removed, 'entry')} removed")
+    screen.say(f"{found}: {count(change.removed, 'entry')} removed")
     bad = change.refused or reading.complaints
     raise typer.Exit(process.SOME_NOT if bad else process.ALL_DONE)
 
 
-def _what_goes(found: ListFile, origin: str | None, scope: str | None) -> str:
+def _what_goes(found: ListPlace, origin: str | None, scope: str | None) -> str:
     number = found.run(lambda deny_list: deny_list.count(scope=scope, origin=origin))
     return f"{count(number, 'entry')} will be removed; whom the guard blocked for them, it unblocks"
 
@@ -142,10 +142,10 @@ def _import(
     for complaint in plan.complaints:
         screen.tell(complaint, "yellow")
     result = import_into(found, plan, screen)
-    raise typer.Exit(_conclude(plan, result, screen, store))
+    raise typer.Exit(_conclude(plan, result, screen, found))
 
 
-def _conclude(plan: Plan, result: Result, screen: Screen, store: Path) -> int:
+def _conclude(plan: Plan, result: Result, screen: Screen, found: ListPlace) -> int:
     """Say how an import ended; return the exit code."""
     rejected = len(result.rejections) + len(plan.complaints)
     code = process.exit_code(result.error, all_done=not rejected)
@@ -154,7 +154,7 @@ def _conclude(plan: Plan, result: Result, screen: Screen, store: Path) -> int:
     parts += [f"{rejected:,} rejected"] if rejected else []
     parts += [f"{count(plan.empty, 'empty cell')} skipped"] if plan.empty else []
     parts += [f"{plan.expired:,} expired since the export"] if plan.expired else []
-    say(f"{store}: {', '.join(parts)}, after {result.seconds:.1f} s")
+    say(f"{found}: {', '.join(parts)}, after {result.seconds:.1f} s")
     if result.error is not None:
         screen.tell(f"ended early: {describe(result.error)}", "bold red")
         again = to_go_on(result.error, "import again")
@@ -186,7 +186,7 @@ def _erase(
         screen.tell("nothing was done")
         raise typer.Exit(process.SOME_NOT)
     change = found.run(lambda deny_list: deny_list.erase(user))
-    screen.say(f"{store}: {mask(user)} is forgotten, {count(change.removed, 'entry')} removed")
+    screen.say(f"{found}: {mask(user)} is forgotten, {count(change.removed, 'entry')} removed")
 
 
 def _sum_up(added: int, updated: int, same: int) -> str:
@@ -236,7 +236,7 @@ async def _print(chosen: Chosen, deny_list: DenyList, *, json_lines: bool) -> in
     return number
 
 
-def _of_hashes(found: ListFile) -> str:
+def _of_hashes(found: ListPlace) -> str:
     return "; users are hashes, for the list holds nothing else" if found.hash_key else ""
 
 

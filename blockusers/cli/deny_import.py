@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from blockusers.cli.deny_file import Fields, is_export, read_export
-from blockusers.cli.deny_list import ListFile
+from blockusers.cli.deny_list import ListPlace
 from blockusers.cli.input_files import Entry as Input
 from blockusers.cli.input_files import Reading, load_text, name_of, read_text
 from blockusers.cli.process import Interrupted, UsageError
@@ -132,7 +132,7 @@ def _take_export(plan: Plan, name: str, text: str) -> None:
             plan.batches.append((fields, users))
 
 
-def import_into(deny_list: ListFile, plan: Plan, screen: Screen) -> Result:
+def import_into(deny_list: ListPlace, plan: Plan, screen: Screen) -> Result:
     """Import users, and say how that ended, however it does.
 
     Args:

@@ -15,6 +15,7 @@ from blockusers.cli.process import UsageError
 from blockusers.cli.screen import Screen
 from blockusers.cli.secret_files import read_secret
 from blockusers.guard.deny_list import DenyList
+from blockusers.guard.stores.protocol import Store
 from blockusers.guard.stores.sqlite import SqliteStore
 
 T = TypeVar("T")
@@ -23,22 +24,50 @@ _HASH_KEY: str = "BLOCKUSERS_HASH_KEY"
 
 
 @attrs.frozen
-class ListFile:
-    """The file of a deny list, and how to read it."""
+class ListPlace:
+    """Where a deny list is, and how to read it."""
 
-    path: Path
+    where: str = attrs.field(converter=str, repr=False)
+    """A file, or the URL of Redis."""
     hash_key: str | None = attrs.field(default=None, repr=False)
     region: str | None = None
 
     def require(self) -> None:
         """Raise UsageError if there is no such file: to create one would answer for another."""
-        if not self.path.exists():
+        if not self._is_url and not Path(self.where).exists():
             raise UsageError(
-                f"{self.path}: there is no such deny list; `blockusers deny add` and `deny import`"
+                f"{self.where}: there is no such deny list; `blockusers deny add` and `deny import`"
                 " create it, --store or BLOCKUSERS_STORE name another"
             )
 
-    def deny_list(self, store: SqliteStore) -> DenyList:
+    @property
+    def _is_url(self) -> bool:
+        return "://" in self.where
+
+    def store(self) -> Store:
+        """Return the store there.
+
+        Raises:
+            UsageError: The URL is none of Redis, or the extra `redis` is not installed.
+        """
+        if not self._is_url:
+            return SqliteStore(self.where)
+        try:
+            from blockusers.guard.stores.redis import RedisStore  # noqa: PLC0415  # an extra
+
+            return RedisStore(self.where)
+        except (ModuleNotFoundError, ValueError) as error:
+            raise UsageError(f"--store: {str(error).removeprefix('url: ')}") from None
+
+    def __str__(self) -> str:
+        """Return where it is, without a password."""
+        if not self._is_url:
+            return self.where
+        from blockusers.guard.stores.redis_errors import shown  # noqa: PLC0415  # an extra
+
+        return shown(self.where)
+
+    def deny_list(self, store: Store) -> DenyList:
         """Return the deny list in *store*.
 
         Raises:
@@ -56,7 +85,7 @@ class ListFile:
         """
 
         async def work() -> T:
-            async with SqliteStore(self.path) as store:
+            async with self.store() as store:
                 return await job(self.deny_list(store))
 
         with values_as_options():
@@ -75,8 +104,8 @@ def values_as_options() -> Iterator[None]:
 
 
 def find_list(
-    screen: Screen, path: Path, hash_key_file: Path | None, region: str | None = None
-) -> ListFile:
+    screen: Screen, where: str, hash_key_file: Path | None, region: str | None = None
+) -> ListPlace:
     """Return the deny list that the options and the environment name.
 
     Raises:
@@ -86,4 +115,4 @@ def find_list(
         key: str | None = read_secret(screen, hash_key_file, "--hash-key-file")
     else:
         key = os.environ.get(_HASH_KEY) or None
-    return ListFile(path, key, region)
+    return ListPlace(where, key, region)

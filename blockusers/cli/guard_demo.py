@@ -12,13 +12,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 import attrs
 
 from blockusers.cli.demo import program
-from blockusers.cli.deny_list import ListFile
+from blockusers.cli.deny_list import ListPlace
 from blockusers.cli.guard_service import Service
 from blockusers.cli.sample_data import make_phones
 from blockusers.cli.screen import Screen
@@ -93,7 +92,7 @@ class Show:
             service = Service(
                 [Account(**sandbox.credentials)],
                 Webhook(_SECRET, "unused"),
-                ListFile(Path(folder) / "deny.db"),
+                ListPlace(f"{folder}/deny.db"),
             )
             quiet = attrs.evolve(self.screen, quiet=True)
             async with service.running(quiet) as (guard, url):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from os import PathLike
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, Self, TypeAlias, cast
 
 from blockusers.guard.intents import Intent, Result
-from blockusers.guard.stores.sqlite import SqliteQueue, SqliteStore
+from blockusers.guard.stores.protocol import Queue, Store
 from blockusers.values.errors import known
 from blockusers.values.masking import mask
 from blockusers.values.outcome import Operation
@@ -23,11 +22,11 @@ _REASONS: Final = {
 }
 
 
-class ReportingStore(SqliteStore):
-    """A store that reports when the intent of somebody was answered.
+class ReportingStore:
+    """A store that does what another does, and reports when the intent of somebody was answered.
 
     Args:
-        path: The file.
+        store: The other.
         report: Told of each answer.
         clock: Measures how long it took.
         remembered: Of how many people the time of the message is remembered.
@@ -35,23 +34,35 @@ class ReportingStore(SqliteStore):
 
     def __init__(
         self,
-        path: str | PathLike[str],
+        store: Store,
         report: Report,
         *,
         clock: Callable[[], float] = time.perf_counter,
         remembered: int = 100_000,
     ) -> None:
-        super().__init__(path)
+        self._store = store
         self._report = report
         self._time = clock
         self._remembered = remembered
         self._wanted: dict[tuple[str, str], float] = {}
         """When an intent was first wanted, by number and person; oldest first."""
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def __aenter__(self) -> Self:
+        """Open it; see `Store.__aenter__`."""
+        await self._store.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close it."""
+        await self._store.__aexit__(*error)
+
     async def want(self, intents: Iterable[Intent], aliases: Mapping[str, str]) -> Sequence[Intent]:
         """Write intents; see `Store.want`."""
         began = self._time()
-        wanted = await super().want(intents, aliases)
+        wanted = await self._store.want(intents, aliases)
         for intent in wanted:
             self._wanted.setdefault((intent.phone_number_id, intent.person), began)
         while len(self._wanted) > self._remembered:  # those that other processes carry out
@@ -59,10 +70,10 @@ class ReportingStore(SqliteStore):
         return wanted
 
     @asynccontextmanager
-    async def queue(self, phone_number_id: str) -> AsyncGenerator[SqliteQueue]:
+    async def queue(self, phone_number_id: str) -> AsyncGenerator[Queue]:
         """Hold the queue of a number; see `Store.queue`."""
-        async with super().queue(phone_number_id) as queue:
-            yield cast("SqliteQueue", _ReportingQueue(queue, self._tell))
+        async with self._store.queue(phone_number_id) as queue:
+            yield cast("Queue", _ReportingQueue(queue, self._tell))
 
     def _tell(self, result: Result) -> None:
         key = result.intent.phone_number_id, result.intent.person
@@ -75,7 +86,7 @@ class ReportingStore(SqliteStore):
 class _ReportingQueue:
     """The queue of one number, which tells of what is settled."""
 
-    def __init__(self, queue: SqliteQueue, tell: Callable[[Result], None]) -> None:
+    def __init__(self, queue: Queue, tell: Callable[[Result], None]) -> None:
         self._queue = queue
         self._tell = tell
 

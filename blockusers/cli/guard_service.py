@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import attrs
 from aiohttp import web
@@ -16,7 +16,7 @@ from aiohttp import web
 from blockusers.cli import process
 from blockusers.cli.account import account_of
 from blockusers.cli.accounts_file import read_accounts
-from blockusers.cli.deny_list import ListFile, values_as_options
+from blockusers.cli.deny_list import ListPlace, values_as_options
 from blockusers.cli.guard_log import ReportingStore, in_words
 from blockusers.cli.input_files import count
 from blockusers.cli.process import Interrupted, UsageError, describe
@@ -26,6 +26,7 @@ from blockusers.guard.drain import OnFull
 from blockusers.guard.guard import Guard
 from blockusers.guard.intents import Result
 from blockusers.guard.service import OnStoreError, make_app, make_runner
+from blockusers.guard.stores.protocol import Store
 from blockusers.guard.webhooks import AppSecret, Webhook
 from blockusers.observe.events import Event, NumberPaused
 from blockusers.values.account import Account, is_loopback
@@ -95,7 +96,7 @@ class Service:
 
     accounts: Sequence[Account]
     webhook: Webhook
-    deny_list: ListFile
+    deny_list: ListPlace
     host: str = "127.0.0.1"
     port: int = 0
     forward: str | None = None
@@ -114,7 +115,7 @@ class Service:
             StoreUnavailable: The deny list cannot be opened.
         """
         log = _Log(screen, several=len(self.accounts) > 1)
-        store = ReportingStore(self.deny_list.path, log.answered)
+        store = cast("Store", ReportingStore(self.deny_list.store(), log.answered))
         with values_as_options():
             guard = Guard(
                 self.accounts,
@@ -198,10 +199,9 @@ def serve(service: Service, screen: Screen) -> None:
 
 def _greeting(service: Service, url: str, entries: int) -> list[str]:
     numbers = ", ".join(each.phone_number_id for each in service.accounts)
-    path = service.deny_list.path
     lines = [
         f"guarding {count(len(service.accounts), 'number')}: {numbers}",
-        f"deny list: {path}, {count(entries, 'entry')}",
+        f"deny list: {service.deny_list}, {count(entries, 'entry')}",
         f"listening at {url}",
         "",
         "Enter in Meta's App Dashboard, under WhatsApp > Configuration:",

@@ -95,7 +95,7 @@ cannot be blocked ahead; it waits here. These commands need no credentials and r
 _STORE: Final = """
 
 The list is the file [bold]deny.db[/] in this folder, unless [bold]--store[/] or \
-[bold]BLOCKUSERS_STORE[/] names another."""
+[bold]BLOCKUSERS_STORE[/] names another, or Redis ([bold]BLOCKUSERS_REDIS_URL[/])."""
 
 DENY_ADD: Final = f"""\
 Put users on the deny list. A running guard heeds it at once.{_STORE}

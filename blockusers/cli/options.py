@@ -111,16 +111,17 @@ Debug = Annotated[
 # Of the deny list.
 
 Store = Annotated[
-    Path,
+    str,
     typer.Option(
         "--store",
         "-s",
-        metavar="FILE",
-        envvar="BLOCKUSERS_STORE",
-        help="The file of the deny list.",
+        metavar="FILE|URL",
+        envvar=["BLOCKUSERS_STORE", "BLOCKUSERS_REDIS_URL"],
+        show_envvar=False,
+        help="The file of the deny list, or the URL of Redis.",
     ),
 ]
-DEFAULT_STORE: Final = Path("deny.db")
+DEFAULT_STORE: Final = "deny.db"
 HashKeyFile = Annotated[
     Path | None,
     typer.Option(

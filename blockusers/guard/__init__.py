@@ -5,11 +5,14 @@ block as `intents`; the `drain` of each business number carries them out. `webho
 posts, `stores` keep it all.
 """
 
+from typing import TYPE_CHECKING
+
+from blockusers._tools.lazy import lazily
 from blockusers.guard.deny_list import DenyList
 from blockusers.guard.entries import Change, Entry
 from blockusers.guard.guard import Guard
 from blockusers.guard.status import GuardStatus, NumberStatus
-from blockusers.guard.stores.protocol import StoreUnavailable
+from blockusers.guard.stores.protocol import LeaseLost, StoreUnavailable
 from blockusers.guard.stores.sqlite import SqliteStore
 from blockusers.guard.webhooks import (
     IdentityChanged,
@@ -20,6 +23,9 @@ from blockusers.guard.webhooks import (
 )
 from blockusers.observe.events import IntentsAnswered, NumberPaused, SenderMatched
 
+if TYPE_CHECKING:
+    from blockusers.guard.stores.redis import RedisStore
+
 __all__ = [
     "Change",
     "DenyList",
@@ -29,8 +35,10 @@ __all__ = [
     "IdentityChanged",
     "IntentsAnswered",
     "InvalidWebhook",
+    "LeaseLost",
     "NumberPaused",
     "NumberStatus",
+    "RedisStore",
     "SenderMatched",
     "Sighting",
     "SqliteStore",
@@ -38,3 +46,7 @@ __all__ = [
     "Webhook",
     "WebhookRejected",
 ]
+
+if not TYPE_CHECKING:
+    # It needs the extra `redis`.
+    __getattr__ = lazily(__name__, {"stores.redis": "RedisStore"})

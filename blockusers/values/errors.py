@@ -25,6 +25,7 @@
     ├── ClientClosed              the client is not open, or was closed meanwhile
     ├── QueueFull                 too many single calls wait
     ├── StoreUnavailable          the deny list cannot be read or written now
+    │   └── LeaseLost             another process sends for this number now
     ├── WebhookRejected           a webhook is not signed by Meta
     └── InvalidWebhook            a webhook is no JSON of Meta's; also a ValueError
 

@@ -54,6 +54,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> Command:
     for name in (
         "BLOCKUSERS_DEBUG",
         "BLOCKUSERS_HASH_KEY",
+        "BLOCKUSERS_REDIS_URL",
         "BLOCKUSERS_STORE",
         "FORCE_COLOR",
         "NO_COLOR",

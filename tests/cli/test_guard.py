@@ -18,13 +18,14 @@ import pytest
 from rich.console import Console
 
 from blockusers import Account, Operation
-from blockusers.cli.deny_list import ListFile
+from blockusers.cli.deny_list import ListPlace
 from blockusers.cli.guard_demo import Seen, Show, conclude, make_visits
 from blockusers.cli.guard_log import ReportingStore, in_words
 from blockusers.cli.guard_service import Service, find_accounts
 from blockusers.cli.screen import Screen
 from blockusers.guard import Webhook
 from blockusers.guard.intents import Intent, Result
+from blockusers.guard.stores.sqlite import SqliteStore
 from blockusers.sandbox import Rules, Sandbox
 from tests.guard.support import block, signed, until, webhook_of
 from tests.support import PHONE_NUMBER_ID, TOKEN, Clock
@@ -272,7 +273,7 @@ def service_for(sandbox: Sandbox, path: Path, **fields: str) -> Service:
         Account(**{**sandbox.credentials_of(number), **fields})
         for number in sandbox.rules.phone_number_ids
     ]
-    return Service(accounts, Webhook(SECRET, VERIFY), ListFile(path))
+    return Service(accounts, Webhook(SECRET, VERIFY), ListPlace(path))
 
 
 async def test_tells_who_is_blocked(path: Path) -> None:
@@ -335,7 +336,9 @@ def test_says_what_became_of_somebody(given: Result, seconds: float | None, line
 async def test_forgets_whom_others_block(path: Path) -> None:
     """Where another process carries the intents out, their times are not kept for ever."""
     clock, told = Clock(0.0), []
-    store = ReportingStore(path, lambda _, after: told.append(after), clock=clock, remembered=1)
+    store = ReportingStore(
+        SqliteStore(path), lambda _, after: told.append(after), clock=clock, remembered=1
+    )
     async with store:
         await store.want([block(ANN, store.clock())], {})
         clock.now += 1

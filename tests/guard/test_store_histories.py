@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from blockusers.guard.entries import Entry
 from blockusers.guard.intents import Intent, Rank, Result
-from blockusers.guard.stores.protocol import Filter, Queue
+from blockusers.guard.stores.protocol import Filter, Queue, Store
+from blockusers.guard.stores.redis import RedisStore
 from blockusers.guard.stores.sqlite import SqliteStore
 from blockusers.values.outcome import Operation
+from tests.redis_server import RedisServer
 from tests.support import Clock
 
 HERE = "106540352242922"
@@ -75,8 +78,11 @@ class Histories(RuleBasedStateMachine):
 
         return self.runner.run(awaited())
 
+    def make(self) -> Store:
+        return SqliteStore(Path(self.folder.name) / "deny.db", clock=self.clock)
+
     def open(self) -> None:
-        self.store = SqliteStore(Path(self.folder.name) / "deny.db", clock=self.clock)
+        self.store = self.make()
         self.do(self.store.__aenter__())
         self.held: Any = self.store.queue(HERE)
         self.queue: Queue = self.do(self.held.__aenter__())
@@ -208,7 +214,8 @@ class Histories(RuleBasedStateMachine):
                 rank=min(before.rank, intent.rank),
             )
         model.put_off(due)
-        return [attrs.evolve(model.intent, version=0, message="")]
+        uncertain = intent.operation in model.until
+        return [attrs.evolve(model.intent, version=0, message="", uncertain=uncertain)]
 
     @rule(limit=st.integers(1, 3))
     def take(self, limit: int) -> None:
@@ -311,7 +318,34 @@ class Histories(RuleBasedStateMachine):
         assert self.do(self.queue.due_at()) == min(waiting, default=None)
 
 
+class RedisHistories(Histories):
+    """The same with Redis, which is empty at the beginning."""
+
+    server: RedisServer
+
+    def __init__(self) -> None:
+        with self.server.client() as client:
+            client.flushall()
+        super().__init__()
+
+    def make(self) -> Store:
+        return RedisStore(self.server.url, clock=self.clock)
+
+
+def limits(examples: int) -> settings:
+    return settings(
+        max_examples=examples if settings().derandomize else settings().max_examples,
+        stateful_step_count=40,
+    )
+
+
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(
-    max_examples=25 if settings().derandomize else settings().max_examples, stateful_step_count=40
-)
+TestHistories.settings = limits(25)
+
+
+class TestRedisHistories(RedisHistories.TestCase):  # type: ignore[name-defined,misc]
+    settings = limits(15)
+
+    @pytest.fixture(autouse=True)
+    def _server(self, redis_server: RedisServer) -> None:
+        RedisHistories.server = redis_server

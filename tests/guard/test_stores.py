@@ -14,6 +14,7 @@ import pytest
 from blockusers.guard.entries import Entry
 from blockusers.guard.intents import Counts, Intent, Rank, Result
 from blockusers.guard.stores.protocol import Filter, Found, Store, StoreUnavailable
+from blockusers.guard.stores.redis import RedisStore
 from blockusers.guard.stores.sqlite import SqliteStore
 from blockusers.values.outcome import Operation
 from tests.support import Clock
@@ -28,9 +29,12 @@ BLOCK, UNBLOCK = Operation.BLOCK, Operation.UNBLOCK
 Make = Callable[[], Store]
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "redis"])
 def make(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Make:
     """Make stores that share what they keep; each kind of store has its own way."""
+    if request.param == "redis":
+        url = request.getfixturevalue("redis_url")
+        return lambda: RedisStore(url, clock=clock)
     return lambda: SqliteStore(tmp_path / "deny.db", clock=clock)
 
 

@@ -10,7 +10,7 @@ import traceback
 
 import pytest
 
-from blockusers.guard import InvalidWebhook, StoreUnavailable, WebhookRejected
+from blockusers.guard import InvalidWebhook, LeaseLost, StoreUnavailable, WebhookRejected
 from blockusers.lists.sync import SyncIncomplete, SyncReport, TooManyRemovals
 from blockusers.protocol.messages import Reply
 from blockusers.protocol.wire import read_page, read_update
@@ -68,6 +68,7 @@ TREE: dict[type[Exception], type[Exception]] = {
     ClientClosed: BlockUsersError,
     QueueFull: BlockUsersError,
     StoreUnavailable: BlockUsersError,
+    LeaseLost: StoreUnavailable,
     WebhookRejected: BlockUsersError,
     InvalidWebhook: BlockUsersError,
     InvalidUser: BlockUsersError,

@@ -27,6 +27,10 @@ class StoreUnavailable(BlockUsersError):
     """The store cannot be read or written now; what was being done has not been done."""
 
 
+class LeaseLost(StoreUnavailable):
+    """Another process drains the number now; what was being noted about it has not been noted."""
+
+
 class Found(NamedTuple):
     """An entry, and the id by which it was found: the entry's own user, or an alias of it."""
 

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from blockusers.guard.entries import Entry
 from blockusers.guard.stores.protocol import Filter, Found
+from blockusers.guard.stores.times import compact
 
 WINDOW: Final = 2000
 """Rows that are looked at before others get a turn."""
@@ -33,11 +34,6 @@ _KEY: Final = "user = ? AND scope = ? AND is_deny = ? AND origin = ?"
 def listed(values: Iterable[str]) -> str:
     """Return *values* as the statements take a list of any length."""
     return json.dumps(list(values))
-
-
-def compact(time: float) -> float:
-    """Return a time as it takes the least room."""
-    return int(time) if float(time).is_integer() else time
 
 
 def entry_of(row: Sequence[Any]) -> Entry:

@@ -12,162 +12,17 @@ from typing import Any, Final
 import attrs
 
 from blockusers.guard.intents import Counts, Intent, Rank, Record, Result
-from blockusers.guard.stores.sqlite_entries import compact, listed, next_number, related
+from blockusers.guard.stores.intent_state import OPPOSITE, IntentRow
+from blockusers.guard.stores.sqlite_entries import listed, next_number, related
+from blockusers.guard.stores.times import compact
 from blockusers.values.outcome import Operation
 
-SETTLED: Final = 0
-OPEN: Final = 1
-TAKEN: Final = 2
-_REMEMBERED: Final = 10
-"""Messages of one second that are known again."""
 _SCRUBBED_EVERY: Final = 24 * 3600.0
 _VALUES: Final = "(SELECT value FROM json_each(?))"
-_OPPOSITE: Final = {"block": "unblock", "unblock": "block"}
-
-
-@attrs.define
-class IntentRow:
-    """What is known of one person on one number; the fields are the columns of the table."""
-
-    person: str
-    number: str
-    state: int = SETTLED
-    operation: str = ""
-    user: str = ""
-    ids: str = "[]"
-    entry: str = ""
-    wrote_at: float = 0
-    messages: str = "[]"
-    """Digests of the messages of `wrote_at`."""
-    not_after: float | None = None
-    rank: int = Rank.SINGLE
-    version: int = 0
-    tries: int = 0
-    place: int = 0
-    """In the queue: the version that it was opened with."""
-    made_at: float = 0
-    due_at: float = 0
-    settled_at: float | None = None
-    block_late: float | None = None
-    """While a block of it is taken: for how long after its end it may take effect."""
-    unblock_late: float | None = None
-    block_until: float | None = None
-    """Until when a block that got no answer may take effect; an unblock waits for that."""
-    unblock_until: float | None = None
-    seen_at: float | None = None
-    """Of the newest settled block: its `wrote_at`."""
-    seen: str = "[]"
-    """Of the newest settled blocks: their `messages`."""
-
-    def intent(self) -> Intent:
-        """Return it as those see it who carry it out."""
-        return Intent(
-            phone_number_id=self.number,
-            person=self.person,
-            operation=Operation(self.operation),
-            user=self.user,
-            ids=tuple(json.loads(self.ids)),
-            entry=self.entry,
-            wrote_at=float(self.wrote_at),
-            message="".join(json.loads(self.messages)[-1:]),
-            not_after=None if self.not_after is None else float(self.not_after),
-            rank=Rank(self.rank),
-            version=self.version,
-            tries=self.tries,
-            uncertain=getattr(self, f"{self.operation}_until") is not None,
-        )
-
-    def has_seen(self, intent: Intent) -> bool:
-        """Whether the message of *intent* is not newer than that of a settled block."""
-        if intent.operation is not Operation.BLOCK or self.seen_at is None:
-            return False
-        if intent.wrote_at == self.seen_at:
-            return intent.message in json.loads(self.seen)
-        return intent.wrote_at < self.seen_at
-
-    def want(self, intent: Intent, version: int, now: float) -> None:
-        """Put *intent* in place of what was wanted."""
-        operation = intent.operation.value
-        if self.state == SETTLED or self.operation != operation:
-            self.operation, self.place, self.tries = operation, version, 0
-            self.made_at = self.due_at = compact(now)
-            self.wrote_at, self.messages, self.rank = intent.wrote_at, "[]", intent.rank
-            self.not_after = intent.not_after
-        if intent.wrote_at > self.wrote_at:
-            self.wrote_at, self.messages = intent.wrote_at, "[]"
-        if intent.wrote_at == self.wrote_at and intent.message:
-            self.messages = _union(self.messages, json.dumps([intent.message]))
-        self.not_after = _later(self.not_after, intent.not_after)
-        self.rank = min(self.rank, intent.rank)
-        self.user, self.entry, self.ids = intent.user, intent.entry, json.dumps(intent.ids)
-        self.version, self.settled_at = version, None
-        self.state = max(self.state, OPEN)  # what is taken stays so
-        self.put_off(min(self.due_at, now))
-
-    def put_off(self, until: float) -> None:
-        """Make it due then, or when what is opposite to it can have no effect any more."""
-        opposite = getattr(self, f"{_OPPOSITE[self.operation]}_until")
-        self.due_at = compact(max(until, opposite or until))
-
-    def take(self, late: float) -> None:
-        """Note that it is being sent, and may take effect *late* seconds after that has ended."""
-        self.state = TAKEN
-        setattr(self, f"{self.operation}_late", late)
-
-    def lost(self, operation: str, now: float) -> None:
-        """Note that the answer about *operation*, which was taken, did not come."""
-        late = getattr(self, f"{operation}_late")
-        if late is not None:
-            setattr(self, f"{operation}_until", now + late)
-
-    def end(self, operation: str) -> None:
-        """Note that *operation* is not taken any more."""
-        setattr(self, f"{operation}_late", None)
-        self.state = min(self.state, OPEN)
-
-    def settle(self, result: Result, now: float) -> None:
-        """Note what became of it."""
-        intent = result.intent
-        operation = intent.operation.value
-        if result.lost:
-            self.lost(operation, now)
-        self.end(operation)
-        if result.done:
-            setattr(self, f"{_OPPOSITE[operation]}_until", None)
-        if self.version != intent.version:
-            self.put_off(self.due_at)
-        elif result.retry_at is None:
-            self.close(now)
-        else:
-            self.tries = result.tries
-            self.put_off(result.retry_at)
-
-    def close(self, now: float) -> None:
-        """Note that nothing is wanted any more; forget what names the user."""
-        if self.operation == "block":
-            self.seen_at, self.seen = self.wrote_at, _union(self.seen, self.messages)
-        self.state, self.settled_at = SETTLED, compact(now)
-        self.user, self.ids, self.messages = "", "[]", "[]"
-
-    @property
-    def is_needless_unblock(self) -> bool:
-        """Whether it would unblock somebody who is denied again, and was never sent."""
-        is_sent = self.unblock_late is not None or self.unblock_until is not None
-        is_wanted = self.state != SETTLED and self.operation == "unblock"
-        return is_wanted and not is_sent and self.rank != Rank.MAKE_ROOM
 
 
 _COLUMNS: Final = ", ".join(field.name for field in attrs.fields(IntentRow))
 _PLACES: Final = ", ".join("?" for _ in attrs.fields(IntentRow))
-
-
-def _union(before: str, more: str) -> str:
-    """Return two lists as one, without repeats, and not too long."""
-    return json.dumps([*dict.fromkeys(json.loads(before) + json.loads(more))][-_REMEMBERED:])
-
-
-def _later(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else max(one, other)
 
 
 def _load(connection: sqlite3.Connection, number: str, person: str) -> IntentRow | None:
@@ -257,7 +112,7 @@ def erase(connection: sqlite3.Connection, keys: Iterable[str]) -> None:
 def take_over(connection: sqlite3.Connection, number: str, now: float) -> None:
     """Open what an earlier drain had taken; what it sent may take effect for a while."""
     for row in _select(connection, "number = ? AND state = 2", (number,)):
-        for operation in _OPPOSITE:
+        for operation in OPPOSITE:
             row.lost(operation, now)
             row.end(operation)
         row.put_off(row.due_at)
@@ -284,7 +139,7 @@ def _due(connection: sqlite3.Connection, number: str, limit: int, now: float) ->
                 " ORDER BY due_at, place LIMIT ?",
                 (number, rank.value, operation, now, limit),
             )
-            for operation in _OPPOSITE
+            for operation in OPPOSITE
         ]
         if pages := [page for page in pages if page]:
             return min(pages, key=lambda page: (page[0].due_at, page[0].place))
@@ -302,7 +157,7 @@ def due_at(connection: sqlite3.Connection, number: str) -> float | None:
             (number, rank.value, operation),
         ).fetchone()[0]
         for rank in Rank
-        for operation in _OPPOSITE
+        for operation in OPPOSITE
     ]
     return min((float(due) for due in found if due is not None), default=None)
 

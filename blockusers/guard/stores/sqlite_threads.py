@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 
+from blockusers.guard.stores.changes import Changes, call_in
 from blockusers.guard.stores.sqlite_file import DatabaseFile
 from blockusers.values.errors import fresh
 
@@ -24,41 +25,6 @@ _OF_THE_FILE: Final = (sqlite3.OperationalError, sqlite3.DatabaseError)
 """Errors that are not one job's: a full disk, a damaged file. Their subclasses are."""
 _POLLED_EVERY: Final = 0.2
 """Seconds between two looks whether another process has changed the file."""
-
-
-class Changes:
-    """Lets tasks of any event loop wait until the store has changed."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        """How many changes there were."""
-        self._lock = threading.Lock()
-        self._waiters: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
-
-    def note(self) -> None:
-        """Wake all who wait; called in any thread."""
-        with self._lock:
-            self.count += 1
-            waiters, self._waiters = self._waiters, {}
-        for waiter, loop in waiters.items():
-            _call(loop, _wake, waiter)
-
-    async def wait(self, seen: int, seconds: float) -> None:
-        """Return when there have been more than *seen* changes, or after so many seconds."""
-        loop = asyncio.get_running_loop()
-        waiter = loop.create_future()
-        with self._lock:
-            if self.count != seen:
-                return
-            self._waiters[waiter] = loop
-        try:
-            async with asyncio.timeout(seconds):
-                await waiter
-        except TimeoutError:
-            pass
-        finally:
-            with self._lock:
-                self._waiters.pop(waiter, None)
 
 
 @attrs.define(eq=False)
@@ -337,7 +303,7 @@ def _deliver(jobs: Iterable[Job]) -> None:
     for job in jobs:
         by_loop.setdefault(job.loop, []).append(job)
     for loop, those in by_loop.items():
-        _call(loop, _deliver_here, those)
+        call_in(loop, _deliver_here, those)
 
 
 def _deliver_here(jobs: Iterable[Job]) -> None:
@@ -345,15 +311,5 @@ def _deliver_here(jobs: Iterable[Job]) -> None:
         job.deliver()
 
 
-def _wake(waiter: asyncio.Future[None]) -> None:
-    with contextlib.suppress(asyncio.InvalidStateError):  # it was cancelled
-        waiter.set_result(None)
-
-
 def _end(_: sqlite3.Connection) -> None:
     """Stand for the job that ends a thread."""
-
-
-def _call(loop: asyncio.AbstractEventLoop, call: Callable[[Any], None], argument: Any) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody waits any more
-        loop.call_soon_threadsafe(call, argument)
