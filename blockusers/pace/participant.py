@@ -20,6 +20,7 @@ from blockusers.pace.controller import AdaptiveController
 from blockusers.pace.protocol import Priority, Slot
 from blockusers.pace.queue import Queue
 from blockusers.pace.shared import LEASE, RENEWAL, Lease, SharedState
+from blockusers.values.errors import ClientClosed
 
 _GRACE: Final = 0.1
 """Seconds that a process gets to take the slot that is its turn, before the next gives it to it."""
@@ -70,8 +71,15 @@ class Participant:
     def give_up(self, waiter: asyncio.Future[int]) -> None:
         """Forget a waiter that was cancelled; the slot that it may have goes to the next."""
         self._queue.discard(waiter)
-        if not waiter.cancelled():
+        if not waiter.cancelled() and waiter.exception() is None:
             self._pass_on(waiter.result())
+
+    def give_all_up(self) -> None:
+        """End all who wait with an error."""
+        while self._queue:
+            waiter = self._queue.pop()
+            if not waiter.done():
+                waiter.set_exception(ClientClosed("the pace was closed"))
 
     def end(self, number: int) -> None:
         """Note that the request of a slot has its answer, which the slot was told."""

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -21,6 +20,8 @@ except ModuleNotFoundError as error:
         ' pip install ".[redis]"',
         name=error.name,
     ) from None
+
+from blockusers.guard.stores.redis_errors import shown
 
 VARIABLE: Final = "BLOCKUSERS_REDIS_URL"
 
@@ -137,25 +138,10 @@ def _open(where: str | Redis | None) -> tuple[Redis, bool, str]:
         raise ValueError(f"url: pass the URL of Redis, or set the environment variable {VARIABLE}")
     if not isinstance(where, str):
         raise TypeError(f"url: must be a str or a redis.asyncio.Redis, not {type(where).__name__}")
-    try:
-        # `swap` keeps time.  With a time-out of redis-py's own, a task that is cancelled while it
-        # sends may go on (Python 3.11's `asyncio.wait_for`).
-        client: Any = Redis.from_url(
-            where,
-            socket_timeout=None,
-            socket_connect_timeout=None,
-            retry=Retry(NoBackoff(), 1),
-        )
-    except ValueError:
-        raise ValueError(
-            "url: must look like redis://host:6379/0, rediss://… or unix://…"
-        ) from None
-    return client, True, masked(where)
-
-
-def masked(url: str) -> str:
-    """Return a URL of Redis without its user, password and query."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
+    name = shown(where)
+    # `swap` keeps time.  With a time-out of redis-py's own, a task that is cancelled while it sends
+    # may go on (Python 3.11's `asyncio.wait_for`).
+    client: Any = Redis.from_url(
+        where, socket_timeout=None, socket_connect_timeout=None, retry=Retry(NoBackoff(), 1)
+    )
+    return client, True, name

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 from uuid import uuid4
 
 from blockusers._tools.arguments import check_number
+from blockusers.guard.stores.redis_errors import explained
 from blockusers.pace.participant import Participant
 from blockusers.pace.protocol import OnChange, PaceState, Priority, Slot
 from blockusers.pace.shared import FORMAT, SharedState
@@ -155,15 +156,17 @@ class SharedPace:
         self._tasks = [asyncio.create_task(each) for each in work]
 
     async def close(self) -> None:
-        """Leave the other processes to themselves, and close the connections."""
+        """Leave the other processes to themselves, and close the connections.
+
+        Close the clients that use it first: requests that wait end with `ClientClosed`.
+        """
         was_open, left = bool(self._tasks), set(self._tasks)
         while left:  # redis-py may lose a cancellation
             for task in left:
                 task.cancel()
             _, left = await asyncio.wait(left, timeout=_PAUSE)
         self._tasks = []
-        if self._timer is not None:
-            self._timer.cancel()
+        self._part.give_all_up()
         if was_open and self._part.alone is None:
             with suppress(Exception):  # what it held expires
                 await self._leave()
@@ -226,7 +229,7 @@ class SharedPace:
             return
         if self._part.alone is not None:
             self._part.come_back()
-            _LOG.warning("%s answers again: processes share one pace again", self._link.name)
+            _LOG.warning("%s: it answers again; processes share one pace again", self._link.name)
         self._is_empty = not swap.accepted and not swap.found
         if not self._is_empty:
             state = proposal if swap.accepted else self._read(swap.found)
@@ -245,7 +248,7 @@ class SharedPace:
         try:
             return SharedState.load(found, self.max_in_flight)
         except ValueError as error:
-            _LOG.warning("%s: %s; the pace begins anew", self._link, error)
+            _LOG.warning("%s: %s; the pace begins anew", self._link.name, error)
             state = SharedState.fresh(self.max_in_flight)
             state.version = version_of(found)
             return state
@@ -270,11 +273,8 @@ class SharedPace:
     def _go_alone(self, error: Exception) -> None:
         if self._part.alone is None:
             self._part.go_alone()
-            _LOG.warning(
-                "%s does not answer (%s): each process goes on with its part of the rate",
-                self._link.name,
-                _reason(error),
-            )
+            why = explained(error, self._link.name)
+            _LOG.warning("%s (each process goes on with its part of the rate meanwhile)", why)
         self._changed()
 
     def _grant_alone(self) -> None:
@@ -284,9 +284,3 @@ class SharedPace:
         wait = self._part.grant_alone()
         if wait < math.inf:
             self._timer = asyncio.get_running_loop().call_later(wait, self._grant_alone)
-
-
-def _reason(error: Exception) -> str:
-    """Return what went wrong, without what may hold a secret."""
-    code = str(error).partition(" ")[0]
-    return code if code.isupper() else type(error).__name__

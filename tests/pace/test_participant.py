@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blockusers import ClientClosed
 from blockusers.pace.controller import AdaptiveController
 from blockusers.pace.participant import Participant
 from blockusers.pace.protocol import Priority
@@ -337,6 +338,20 @@ async def test_who_leaves_frees_everything(store: Store) -> None:
     assert {lease.member for lease in proposal.leases.values()} <= {"two"}
 
 
+async def test_closed(store: Store) -> None:
+    """Whoever waits when a process closes its pace ends with an error, cancelled or not."""
+    one = store.join("one")
+    for name in "abc":
+        one.ask(name)
+    one.waiting["a"].cancel()
+    one.part.give_all_up()
+    one.part.give_up(one.waiting["b"])  # it was cancelled in the same moment
+
+    assert isinstance(one.waiting["b"].exception(), ClientClosed)
+    assert isinstance(one.waiting["c"].exception(), ClientClosed)
+    assert not one.part.state.leases
+
+
 # --------------------------------------------------------------------------- nothing is lost
 
 
@@ -434,28 +449,31 @@ async def test_an_older_state_is_taken(store: Store) -> None:
     assert one.granted() == {"b"}
 
 
+def happen(draw: random.Random, store: Store, member: Member, name: str) -> None:
+    """Let one thing happen to one process."""
+    match draw.randrange(6):
+        case 0:
+            member.ask(name, draw.choice(list(Priority)), again=draw.random() < 0.2)
+        case 1 if member.granted():
+            admitted = draw.choice((True, True, False, None))
+            member.finish(draw.choice(sorted(member.granted())), admitted=admitted)
+        case 2 if member.waiting:
+            member.cancel(draw.choice(sorted(member.waiting)))
+        case 3:
+            member.hear()
+        case 4:
+            store.clock.now += draw.random()
+        case _:
+            member.step(is_lost=draw.random() < 0.2, is_late=draw.random() < 0.2)
+
+
 @given(st.integers(0, 10_000))
 async def test_whatever_happens(seed: int) -> None:
     """However changes, losses and cancellations meet, slots are neither lost nor used twice."""
     draw, store = random.Random(seed), Store()
     members = [store.join(name, max_in_flight=3) for name in "abc"]
     for n in range(60):
-        member = draw.choice(members)
-        name = str(n)
-        match draw.randrange(6):
-            case 0:
-                member.ask(name, draw.choice(list(Priority)), again=draw.random() < 0.2)
-            case 1 if member.granted():
-                admitted = draw.choice((True, True, False, None))
-                member.finish(draw.choice(sorted(member.granted())), admitted=admitted)
-            case 2 if member.waiting:
-                member.cancel(draw.choice(sorted(member.waiting)))
-            case 3:
-                member.hear()
-            case 4:
-                store.clock.now += draw.random()
-            case _:
-                member.step(is_lost=draw.random() < 0.2, is_late=draw.random() < 0.2)
+        happen(draw, store, draw.choice(members), str(n))
         assert all(len(each.part.state.leases) <= 3 for each in members)
     for _ in range(200):
         if any(each.waiting for each in members):
@@ -465,8 +483,9 @@ async def test_whatever_happens(seed: int) -> None:
                 for name in member.granted():
                     member.finish(name)
     assert not any(each.waiting for each in members)
+    everybody(store)
     store.run()
-    assert not SharedState.load(store.text, 3).leases
+    assert not store.text or not SharedState.load(store.text, 3).leases
 
 
 # --------------------------------------------------------------------------- alone
