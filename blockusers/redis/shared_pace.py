@@ -257,6 +257,7 @@ class SharedPace:
         while True:
             with suppress(Exception):  # whoever proposes notices, and says so
                 await self._link.follow(self._hear)
+            self._is_followed.set()  # as far as it can be
             await asyncio.sleep(_PAUSE)
 
     def _hear(self, news: bytes | None) -> None:
