@@ -163,7 +163,7 @@ class AdaptiveController(Controller, Saved):
     """Learns the rate limit, and the largest request that the server takes."""
 
     _numbers = {  # noqa: RUF012
-        "rate": Number(_SLOWEST, 1e6, optional=True),
+        "rate": Number(_SLOWEST, optional=True),
         "max_users": Number(1, LARGEST_REQUEST, whole=True),
         "admitted": COUNT,
         "rate_limited": COUNT,
@@ -172,7 +172,7 @@ class AdaptiveController(Controller, Saved):
         "_last_event": TIME,
         "_held": Number(0),
         "_held_since": TIME,
-        "_window": Number(1, 1e6),
+        "_window": Number(1),
         "_round_trip": Number(0),
         "_calm": COUNT,
         "_refused_in_a_row": COUNT,
@@ -258,7 +258,7 @@ class AdaptiveController(Controller, Saved):
         """Learn what became of the request that had *slot*."""
         super().end(now, slot)
         if slot.was_admitted is not None:
-            round_trip = now - slot.started
+            round_trip = max(0.0, now - slot.started)
             self._round_trip += (round_trip - self._round_trip) / (8 if self._round_trip else 1)
         if slot.was_admitted:
             self._calm += 1

@@ -24,6 +24,8 @@ from blockusers.values.errors import ClientClosed
 
 _GRACE: Final = 0.1
 """Seconds that a process gets to take the slot that is its turn, before the next gives it to it."""
+_LATER: Final = 0.25
+"""Seconds for which an answer that changes little waits for a change that must be made anyway."""
 _HEARTBEAT: Final = 12.0
 """Seconds between two changes of a process that waits, at most,"""
 _IDLE_HEARTBEAT: Final = 30.0
@@ -49,7 +51,8 @@ class Participant:
         self._clock = clock
         self._queue = Queue(clock)
         self._held: dict[int, Slot] = {}
-        self._ended: dict[int, Slot | None] = {}  # None: it was never used
+        self._ended: dict[int, Slot] = {}
+        self._ended_at: dict[int, float] = {}  # without an entry, the slot was never used
         self._numbers = itertools.count(-1, -1)  # of the slots that are given while alone
         self._asked_to_wait_until = -math.inf
 
@@ -88,7 +91,7 @@ class Participant:
             until = self._clock() + slot.retry_after
             self._asked_to_wait_until = max(self._asked_to_wait_until, until)
         if number in self._leases():
-            self._ended[number] = slot
+            self._ended[number], self._ended_at[number] = slot, self._clock()
         if self.alone is not None:
             self.alone.end(self._clock(), slot)
 
@@ -101,7 +104,7 @@ class Participant:
                 return
         slot = self._held.pop(number)
         if number in self._leases():
-            self._ended[number] = None
+            self._ended[number] = slot
         if self.alone is not None:
             self.alone.retract(slot)
 
@@ -111,14 +114,28 @@ class Participant:
         """Return when the next change is to be proposed: `inf` if not before something happens."""
         mine = self.state.members.get(self.name)
         wanted = self._queue.lines()
-        if self._ended or mine is None or mine.wants.keys() != wanted:
+        if mine is None or mine.wants.keys() != wanted:
             return -math.inf
-        due = mine.seen + (_HEARTBEAT if wanted else _IDLE_HEARTBEAT)
+        due = min(self._ends_due(), mine.seen + (_HEARTBEAT if wanted else _IDLE_HEARTBEAT))
         due = min([due, *(each.expires - LEASE + RENEWAL for each in self._leases().values())])
         if wanted:
             grace = _GRACE * self.state.rank(self.name)
             due = min(due, self.state.opens_at() + grace)
         return due
+
+    def _ends_due(self) -> float:
+        """Return when the store is to be told what has ended.
+
+        At a steady rate that is not urgent if the request passed, unless slots run short.
+        """
+        is_urgent = (
+            self.state.controller.mode != "steady"
+            or 4 * len(self.state.leases) > self.max_in_flight
+            or any(not slot.was_admitted or slot.retry_after for slot in self._ended.values())
+        )
+        if self._ended and is_urgent:
+            return -math.inf
+        return min(self._ended_at.values(), default=math.inf) + _LATER
 
     def propose(self) -> SharedState:
         """Return the state as it should become."""
@@ -128,10 +145,10 @@ class Participant:
         asked, controller = self._asked_to_wait_until, state.controller
         controller.asked_to_wait_until = max(controller.asked_to_wait_until, asked)
         for number, slot in self._ended.items():
-            if slot is None:
-                state.retract(number)
+            if number in self._ended_at:
+                state.end(number, slot, self._ended_at[number])
             else:
-                state.end(number, slot)
+                state.retract(number)
         wanted = self._queue.stamps(self.max_in_flight + 1)
         self._grant(state, wanted)
         member.wants = {line: stamps[0] for line, stamps in wanted.items() if stamps}
@@ -163,6 +180,7 @@ class Participant:
         self.state = state
         mine = self._leases()
         self._ended = {number: slot for number, slot in self._ended.items() if number in mine}
+        self._ended_at = {number: at for number, at in self._ended_at.items() if number in mine}
         for number, lease in mine.items():
             if number not in self._held and number not in self._ended:
                 self._held[number] = lease.slot()

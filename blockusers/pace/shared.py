@@ -142,10 +142,10 @@ class SharedState:
             if lease.member == name:
                 self.end(number, lease.slot())
 
-    def end(self, number: int, slot: Slot) -> None:
-        """Free a slot, and learn from the answer."""
+    def end(self, number: int, slot: Slot, ended: float = math.inf) -> None:
+        """Free a slot, and learn from the answer, which may have come some time ago."""
         del self.leases[number]
-        self.controller.end(self.now, slot)
+        self.controller.end(min(ended, self.now), slot)
 
     def retract(self, number: int) -> None:
         """Take back a slot whose request never left."""

@@ -628,6 +628,26 @@ def test_saved_and_read() -> None:
     assert read.version == 7
 
 
+async def test_a_clock_that_is_corrected(store: Store) -> None:
+    """What is learned can be read although the clock was set back in the middle of a request."""
+    one = store.join("one")
+    one.ask("a")
+    store.run()
+    store.clock.now -= 5.0
+    one.finish("a")
+    store.run()
+
+    assert SharedState.load(store.text, 16).controller.admitted == 1
+
+
+def test_a_rate_without_a_limit() -> None:
+    """A rate that nothing ever slowed down can be saved and read."""
+    state = SharedState(learned())
+    for rate in (1e9, 1e30, float("inf")):
+        state.controller.rate = rate
+        assert SharedState.load(state.dump(), 16).controller.rate in (rate, float("inf"))
+
+
 @pytest.mark.parametrize(
     "text",
     [
