@@ -237,6 +237,31 @@ async def test_a_wait_is_kept_by_all(store: Store) -> None:
     assert two.granted() == {"b"}
 
 
+async def test_answers_that_can_wait(store: Store) -> None:
+    """At a steady rate, only a refusal is told at once; an answer that passed waits for more."""
+    one = store.join("one")
+    await hold(store, one)
+    one.ask("a")
+    store.run_for(1.0)
+    one.finish("a")
+    one.ask("b")
+    store.run()
+    one.finish("b", admitted=False)
+    store.run()
+    assert one.part.controller.mode == "steady"
+    one.ask("c")
+    store.run_for(5.0)
+    one.finish("c")
+    assert 0 < one.part.due() - store.clock.now <= 0.25
+    one.ask("d")
+    store.run_for(5.0)
+    one.finish("d", admitted=False)
+    assert one.part.due() < store.clock.now
+    store.run()
+
+    assert not one.part.state.leases
+
+
 # --------------------------------------------------------------------------- who dies
 
 
