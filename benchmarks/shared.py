@@ -30,7 +30,7 @@ LIMITS: Final = [
 ]
 SECONDS: Final = 20.0
 """How long a job takes at least,"""
-SECONDS_IF_SLOW: Final = 48.0
+SECONDS_IF_SLOW: Final = 45.0
 """and one of 2 requests a second."""
 APART: Final = 1.5
 """Seconds between the starts of two limits, so that the machine is not what limits them."""
