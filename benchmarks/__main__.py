@@ -16,6 +16,7 @@ BENCHMARKS: Final = {
     "memory": "the most memory that a job of 64,000 numbers takes",
     "imports": "the time that importing the library takes, over that of its dependencies",
     "guard": "a guard under load, killed, starved, replayed and behind a slow limit",
+    "shared": "several processes on one number, with a pace each and with one in Redis",
     "deny-list": "a deny list of a million entries: import, size, lookups, beside a plain dict",
     "faults": "jobs under all faults together; counts the violations of what is promised",
     "stress": "colliding, cancelled and closed calls against a bare server; counts the same",
@@ -41,6 +42,12 @@ def main() -> None:
     parser.add_argument(
         "--entries", type=int, default=1_000_000, help="how many `deny-list` imports"
     )
+    parser.add_argument(
+        "--part",
+        action="append",
+        choices=["limits", "accidents", "singles"],
+        help="a part of `shared` (all by default)",
+    )
     parser.add_argument("--logs", help="the folder for the logs of `stress`")
     arguments = parser.parse_args()
     names = list(BENCHMARKS) if arguments.names == ["all"] else arguments.names
@@ -56,6 +63,8 @@ def main() -> None:
             run(arguments.scenarios, arguments.seed, arguments.loop, arguments.logs)
         elif name == "deny-list":
             run(arguments.entries)
+        elif name == "shared" and arguments.part:
+            run(arguments.part)
         else:
             run()
 

@@ -19,6 +19,7 @@ import typer
 import blockusers
 from blockusers import Account
 from blockusers import guard as guard_package
+from blockusers import redis as redis_package
 from blockusers import sandbox as sandbox_package
 from blockusers.cli.app import app
 from blockusers.sandbox import Rules, Sandbox
@@ -177,6 +178,7 @@ PUBLIC = [
     *(f"blockusers.{name}" for name in blockusers.__all__),
     *(f"blockusers.sandbox.{name}" for name in sandbox_package.__all__),
     *(f"blockusers.guard.{name}" for name in guard_package.__all__),
+    *(f"blockusers.redis.{name}" for name in redis_package.__all__),
 ]
 
 

@@ -26,6 +26,7 @@ ROOMS = (
     "client",
     "guard",
     "otel",
+    "redis",
     "cli",
     "__main__",
 )

@@ -25,9 +25,10 @@ ever passed can have been refused for its size; `Sizes` finds out.
 from __future__ import annotations
 
 import math
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from blockusers.pace.protocol import LARGEST_REQUEST, Slot
+from blockusers.pace.saved import COUNT, FLAG, TIME, Number, Saved
 from blockusers.pace.sizes import Sizes
 
 Mode = Literal["fixed", "start", "hold", "steady"]
@@ -134,10 +135,12 @@ _SLOWEST: Final = 0.01
 """Requests per second; in steady mode it is never slower."""
 
 
-class _Measure:
+class _Measure(Saved):
     """How many requests passed since the limit was exhausted."""
 
-    def __init__(self, since: float) -> None:
+    _numbers = {"since": TIME, "passed": Number(0)}  # noqa: RUF012
+
+    def __init__(self, since: float = 0.0) -> None:
         self.since = since
         self.passed = 0.0
 
@@ -156,8 +159,27 @@ class _Measure:
         self.passed *= kept
 
 
-class AdaptiveController(Controller):
+class AdaptiveController(Controller, Saved):
     """Learns the rate limit, and the largest request that the server takes."""
+
+    _numbers = {  # noqa: RUF012
+        "rate": Number(_SLOWEST, optional=True),
+        "max_users": Number(1, LARGEST_REQUEST, whole=True),
+        "admitted": COUNT,
+        "rate_limited": COUNT,
+        "asked_to_wait_until": TIME,
+        "_next_start": TIME,
+        "_last_event": TIME,
+        "_held": Number(0),
+        "_held_since": TIME,
+        "_window": Number(1),
+        "_round_trip": Number(0),
+        "_calm": COUNT,
+        "_refused_in_a_row": COUNT,
+        "_last_reaction": TIME,
+        "_probes_refused": COUNT,
+        "_shrunk": FLAG,
+    }
 
     def __init__(self, max_in_flight: int) -> None:
         super().__init__(max_in_flight)
@@ -171,6 +193,47 @@ class AdaptiveController(Controller):
         self._last_reaction = -math.inf
         self._probes_refused = 0
         self._shrunk = False  # whether this hold found a smaller size
+
+    def dump(self) -> dict[str, Any]:
+        """Return what it knows as plain values; what is in flight is not part of it."""
+        measure = self._measure.dump() if self._measure is not None else None
+        parts = {"mode": self.mode, "sizes": self._sizes.dump(), "measure": measure}
+        return super().dump() | parts
+
+    def restore(self, values: Any) -> None:
+        """Know what `dump` returned.
+
+        Raises:
+            ValueError: Values are missing, or are none that it can have.
+        """
+        super().restore(values)
+        if values.get("mode") not in ("start", "hold", "steady"):
+            raise ValueError("mode: unknown")
+        self.mode = values["mode"]
+        if (self.mode == "steady") != (self.rate is not None):
+            raise ValueError("rate: does not fit the mode")
+        self._sizes.restore(values.get("sizes"))
+        self._measure = None
+        if values.get("measure") is not None:
+            self._measure = _Measure()
+            self._measure.restore(values["measure"])
+
+    def leave_out(self, seconds: float) -> None:
+        """Take it that nothing is known of the last so many seconds."""
+        if self._measure is not None:
+            self._measure.since += seconds
+
+    def keep_part(self, now: float, processes: int, index: int) -> None:
+        """Go on with an equal part of the rate, as each of several processes does.
+
+        The *index* says when its turn is, so that they do not all start at once.
+        """
+        self._window = max(1.0, self._window / processes)
+        if self._measure is not None:
+            self._measure.passed /= processes
+        if self.rate is not None:
+            self._next_start = max(now, self._next_start) + index / self.rate
+            self.rate = max(_SLOWEST, self.rate / processes)
 
     def retract(self, slot: Slot) -> None:
         """Take a slot back whose request never left."""
@@ -195,7 +258,7 @@ class AdaptiveController(Controller):
         """Learn what became of the request that had *slot*."""
         super().end(now, slot)
         if slot.was_admitted is not None:
-            round_trip = now - slot.started
+            round_trip = max(0.0, now - slot.started)
             self._round_trip += (round_trip - self._round_trip) / (8 if self._round_trip else 1)
         if slot.was_admitted:
             self._calm += 1

@@ -6,6 +6,7 @@ import math
 from typing import Final
 
 from blockusers.pace.protocol import LARGEST_REQUEST, Slot
+from blockusers.pace.saved import COUNT, FLAG, Number, Saved
 
 _ACCURACY: Final = 1.25
 """Sizes are tried until what was refused is no more than so many times what passed."""
@@ -13,7 +14,7 @@ _PATIENCE: Final = 20
 """After so many requests a refused size is tried again; later, after twice as many each time."""
 
 
-class Sizes:
+class Sizes(Saved):
     """Learns the largest request that the server takes.
 
     All requests may be of the largest size until a probe is refused that is larger than all that
@@ -23,6 +24,17 @@ class Sizes:
     refused is tried again later.  Where a size is refused that had passed before, it was the rate:
     once that lets a probe pass, sizes are what they were before they were halved.
     """
+
+    _numbers = {  # noqa: RUF012
+        "limit": Number(1, LARGEST_REQUEST, whole=True),
+        "_passed": COUNT,
+        "_too_large": Number(1),
+        "_trying": Number(1, LARGEST_REQUEST, whole=True, optional=True),
+        "_patience": Number(1, whole=True),
+        "_until_next_doubt": Number(1, whole=True),
+        "_before_halving": COUNT,
+        "it_was_the_rate": FLAG,
+    }
 
     def __init__(self) -> None:
         self.limit = LARGEST_REQUEST
