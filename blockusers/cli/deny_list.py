@@ -13,7 +13,7 @@ import attrs
 from blockusers.cli import process
 from blockusers.cli.process import UsageError
 from blockusers.cli.screen import Screen
-from blockusers.cli.secret_files import read_secret
+from blockusers.cli.secret_files import read_secret, warn_of_readers
 from blockusers.guard.deny_list import DenyList
 from blockusers.guard.stores.sqlite import SqliteStore
 
@@ -86,4 +86,6 @@ def find_list(
         key: str | None = read_secret(screen, hash_key_file, "--hash-key-file")
     else:
         key = os.environ.get(_HASH_KEY) or None
+    if path.is_file():
+        warn_of_readers(screen, path)
     return ListFile(path, key, region)

@@ -135,14 +135,16 @@ Scope = Annotated[
         "--scope", metavar="ID", help="Only for this business number: its phone number id."
     ),
 ]
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for people to read.")]
+Reason = Annotated[
+    str | None, typer.Option("--reason", metavar="TEXT", help="Why, for people to read.")
+]
 Expires = Annotated[
     str | None,
     typer.Option(
         "--expires",
         metavar="WHEN",
         callback=_check_expiry,
-        help="When it ends: in 12h, 30d or 8w, or with the day 2026-12-31.",
+        help="When it ends: in 12h, 30d or 8w, with the day 2026-12-31, or never.",
     ),
 ]
 Allow = Annotated[bool, typer.Option("--allow", help="An exception: do not block these users.")]

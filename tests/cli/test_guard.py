@@ -159,6 +159,7 @@ def test_a_port_that_is_taken(guard: Any) -> None:
 
 def test_a_file_that_is_no_list(guard: Any, path: Path) -> None:
     """Is left alone."""
+    path.touch(0o600)
     path.write_bytes(b"these are my notes\n" * 100)
     ran = guard("--port", 0)
 

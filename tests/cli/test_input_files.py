@@ -52,6 +52,7 @@ def complaints(name: str, text: str, column: str | None = None) -> list[str]:
         f'name;phone\r\nAnn;{ANN}\r\n\r\n# a comment, with a " in it\r\nBen;{BEN}\r\n',
         f'"name","phone"\n"Ann","{ANN}"\n"Ben","{BEN}"\n',
         f"name\tphone\tnote\nAnn\t{ANN}\tx\nBen\t{BEN}\n",
+        f'name;phone\nAnn;="{ANN}"\nBen;"=""{BEN}"""\n',
         f'name|PHONE \n"Ann | Co"|{ANN}\n"Ben\nJr"|{BEN}\n',
         f'{{"phone": "{ANN}"}}\n\n# a comment\n{{"phone": "{BEN}", "name": "Ben"}}\n',
         f'"{ANN}"\n{{"phone": "{BEN}"}}\n',
