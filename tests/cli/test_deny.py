@@ -83,7 +83,7 @@ def test_what_is_not_given_stays(deny: Any) -> None:
 
 
 async def test_nothing_stays_of_what_has_ended(path: Path) -> None:
-    """Who is added after the end of an older entry is denied for ever, even before it is removed."""
+    """Who is added after an older entry has ended is denied for ever, also before it is removed."""
     clock = Clock()
     async with SqliteStore(path, clock=clock) as store:
         deny_list = DenyList(store)

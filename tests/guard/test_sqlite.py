@@ -168,6 +168,22 @@ async def test_it_may_not_be_read(
     await fails_to_open(path, "it cannot be opened; check that it exists, and that this user may")
 
 
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_another_file_took_its_place(path: Path, is_deleted: bool) -> None:
+    """Nothing is read from the old file or written to it, for nobody would ever see that."""
+    async with SqliteStore(path) as store:
+        await store.find([ANN])
+        if is_deleted:
+            path.unlink()
+        else:
+            (path.parent / "backup.db").touch()
+            (path.parent / "backup.db").replace(path)
+
+        for use in (store.find([ANN]), store.add([Entry(ANN)])):
+            with pytest.raises(StoreUnavailable, match="another file took its place, or it was"):
+                await use
+
+
 async def test_an_empty_file_is_new(path: Path) -> None:
     """A file that was made by hand, or whose creation was cut short, is used."""
     await asyncio.to_thread(path.touch)

@@ -54,6 +54,14 @@ class DatabaseFile:
         """Return an error that names the file."""
         return StoreUnavailable(f"the store {self.path}: {problem}")
 
+    def identity(self) -> tuple[int, int] | None:
+        """Return what tells the file that is there now from any other; None if there is none."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
         """Raise StoreUnavailable in place of the errors of SQLite and of the operating system."""

@@ -23,6 +23,7 @@ Work: TypeAlias = Callable[[sqlite3.Connection], T]
 _LONGEST_GROUP: Final = 256
 _OF_THE_FILE: Final = (sqlite3.OperationalError, sqlite3.DatabaseError)
 """Errors that are not one job's: a full disk, a damaged file. Their subclasses are."""
+_REPLACED: Final = "another file took its place, or it was deleted; restart what uses it"
 _POLLED_EVERY: Final = 0.2
 """Seconds between two looks whether another process has changed the file."""
 
@@ -91,13 +92,17 @@ class Worker(threading.Thread, ABC):
     def run(self) -> None:
         """Do groups of jobs until one of them ends the thread."""
         connection: sqlite3.Connection | None = None
+        opened: tuple[int, int] | None = None
         ends: list[Job] = []
         while not ends:
             jobs = self._next_group(connection)
             ends = [job for job in jobs if job.work is _end]
             works = [job for job in jobs if job.work is not _end]
             try:
-                connection = connection or self.connect()
+                if connection is None:
+                    connection, opened = self.connect(), self.file.identity()
+                elif self.file.identity() != opened:
+                    raise self.file.unavailable(_REPLACED)
                 self.do_group(connection, works)
             except Exception as error:
                 for job in works:
