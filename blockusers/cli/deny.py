@@ -300,10 +300,7 @@ def _check(
     users: options.Users = None,
     files: options.Files = None,
     column: options.Column = None,
-    number: Annotated[
-        str | None,
-        typer.Option("--number", metavar="ID", help="On this business number: its id."),
-    ] = None,
+    number: options.Number = None,
     region: options.Region = None,
     store: options.Store = options.DEFAULT_STORE,
     hash_key_file: options.HashKeyFile = None,
@@ -360,10 +357,7 @@ def _export(
 @app.command("status", cls=Command, help=help_texts.DENY_STATUS)
 def _status(
     *,
-    numbers: Annotated[
-        list[str] | None,
-        typer.Option("--number", metavar="ID", help="Show what a guard has to do for this id."),
-    ] = None,
+    numbers: options.Numbers = None,
     store: options.Store = options.DEFAULT_STORE,
     hash_key_file: options.HashKeyFile = None,
     quiet: options.Quiet = False,

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import attrs
 from aiohttp import web
@@ -31,6 +32,8 @@ from blockusers.guard.webhooks import AppSecret, Webhook
 from blockusers.values.account import Account, is_loopback
 
 _PATH: Final = "/webhook"
+_WAITING: Final = "waiting up to 10 s for what is on its way; Ctrl-C again ends now"
+_ANY: Final = {"0.0.0.0", "::"}  # noqa: S104  # to compare with
 _WHERE: Final = {
     "WHATSAPP_PHONE_NUMBER_ID": "WhatsApp > API Setup, under the phone number",
     "WHATSAPP_ACCESS_TOKEN": "Business settings > System users > Generate token",
@@ -113,6 +116,7 @@ class Service:
             UsageError: It cannot listen there, or an option has no good value.
             StoreUnavailable: The deny list cannot be opened.
         """
+        self._check_forward()
         store = SqliteStore(self.deny_list.path)
         log = GuardLog(screen, len(self.accounts) > 1, store.clock)
         with values_as_options():
@@ -131,13 +135,29 @@ class Service:
                 forward=self.forward,
                 drop_denied=self.drop_denied,
                 on_store_error=self.on_store_error,
+                on_notice=log.notice,
             )
         async with contextlib.AsyncExitStack() as stack:
             with values_as_options():
                 await stack.enter_async_context(guard)
             port = await stack.enter_async_context(_listening(app, self.host, self.port))
+            watching = asyncio.create_task(log.watch(guard.status))
+            stack.callback(watching.cancel)
             host = f"[{self.host}]" if ":" in self.host else self.host
             yield guard, f"http://{host}:{port}{_PATH}"
+
+    def _check_forward(self) -> None:
+        """Raise UsageError if it would forward to itself, round and round."""
+        with contextlib.suppress(ValueError):  # a URL that is none is rejected with its own words
+            bot = urlsplit(self.forward or "")
+            own = bot.hostname == self.host or (
+                is_loopback(bot.hostname) and (is_loopback(self.host) or self.host in _ANY)
+            )
+            if own and bot.port == self.port:
+                raise UsageError(
+                    f"--forward {self.forward}: this is where the guard itself listens; name the"
+                    " bot's port, or choose another one for the guard with --port"
+                )
 
 
 @contextlib.asynccontextmanager
@@ -164,21 +184,22 @@ def serve(service: Service, screen: Screen) -> None:
     async def work() -> None:
         async with service.running(screen) as (guard, url):
             entries = await guard.deny_list.count()
-            for line in _greeting(service, url, entries):
+            for line in _greeting(service, url, entries, is_new=is_new):
                 screen.say(line)
             await asyncio.Event().wait()
 
+    is_new = not service.deny_list.path.exists()
     with contextlib.suppress(Interrupted):
-        process.run(work())
+        process.run(work(), on_wait=lambda: screen.tell(_WAITING))
     screen.say("stopped; whoever is still to be blocked is written down for the next start")
 
 
-def _greeting(service: Service, url: str, entries: int) -> list[str]:
+def _greeting(service: Service, url: str, entries: int, *, is_new: bool) -> list[str]:
     numbers = ", ".join(each.phone_number_id for each in service.accounts)
     path = service.deny_list.path
     lines = [
         f"guarding {count(len(service.accounts), 'number')}: {numbers}",
-        f"deny list: {path}, {count(entries, 'entry')}",
+        f"deny list: {path.absolute()}, {'new, empty' if is_new else count(entries, 'entry')}",
         f"listening at {url}",
         "",
         "Enter in Meta's App Dashboard, under WhatsApp > Configuration:",

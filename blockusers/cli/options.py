@@ -27,6 +27,18 @@ def _check_expiry(value: str | None) -> str | None:
     return value
 
 
+def _check_number(value: str | None) -> str | None:
+    if value is not None and not (value.isascii() and value.isdigit()):
+        raise typer.BadParameter("must be a phone number id, which has digits only")
+    return value
+
+
+def _check_numbers(values: list[str] | None) -> list[str] | None:
+    for value in values or ():
+        _check_number(value)
+    return values
+
+
 Users = Annotated[
     list[str] | None,
     typer.Argument(
@@ -162,4 +174,20 @@ ChosenOrigin = Annotated[
 ChosenAction = Annotated[
     Literal["deny", "allow"] | None,
     typer.Option("--action", help="Only entries that deny, or that allow."),
+]
+
+Number = Annotated[
+    str | None,
+    typer.Option(
+        "--number", metavar="ID", callback=_check_number, help="On this business number: its id."
+    ),
+]
+Numbers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--number",
+        metavar="ID",
+        callback=_check_numbers,
+        help="Show what a guard has to do for this id.",
+    ),
 ]

@@ -343,6 +343,16 @@ def test_says_why_somebody_is_excepted(deny: Any) -> None:
     assert (checked["denied"], checked["entries"]["*"]["action"]) == (False, "allow")
 
 
+@pytest.mark.parametrize("args", [("check", ANN), ("status",)])
+def test_a_number_is_an_id(deny: Any, args: tuple[str, ...]) -> None:
+    """A number with a plus, or a name, would be looked for and never found."""
+    deny("add", ANN)
+    ran = deny(*args, "--number", "+1650")
+
+    assert ran.code == 2
+    assert "must be a phone number id, which has digits only" in " ".join(ran.stderr.split())
+
+
 def test_checks_files(deny: Any, tmp_path: Path) -> None:
     """With the line, and as JSON; a line that cannot be read is the exit code."""
     file = tmp_path / "a.jsonl"

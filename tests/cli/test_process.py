@@ -55,6 +55,25 @@ class Signal(threading.Thread):
         os.kill(os.getpid(), self._number)
 
 
+def test_a_signal_that_comes_twice_is_one() -> None:
+    """`timeout` sends two at a time, so what is left to do has its time all the same."""
+    done = []
+
+    async def work() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.001)
+            done.append("what was left")
+
+    with pytest.raises(Interrupted):
+        process.run(work(), on_wait=lambda: None, patience=60)
+
+    assert done == ["what was left"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_job_says_what_is_done(
     command: Any, sandbox: Sandbox, tmp_path: Path, number: int

@@ -23,7 +23,6 @@ Work: TypeAlias = Callable[[sqlite3.Connection], T]
 _LONGEST_GROUP: Final = 256
 _OF_THE_FILE: Final = (sqlite3.OperationalError, sqlite3.DatabaseError)
 """Errors that are not one job's: a full disk, a damaged file. Their subclasses are."""
-_REPLACED: Final = "another file took its place, or it was deleted; restart what uses it"
 _POLLED_EVERY: Final = 0.2
 """Seconds between two looks whether another process has changed the file."""
 
@@ -101,8 +100,7 @@ class Worker(threading.Thread, ABC):
             try:
                 if connection is None:
                     connection, opened = self.connect(), self.file.identity()
-                elif self.file.identity() != opened:
-                    raise self.file.unavailable(_REPLACED)
+                self.file.check_identity(opened)
                 self.do_group(connection, works)
             except Exception as error:
                 for job in works:
