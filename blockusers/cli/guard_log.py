@@ -26,7 +26,7 @@ _STATES: Final = {"paused": "paused, tried again every minute"}
 
 _TROUBLES: Final = {
     "not_verified": (
-        "somebody could not verify the URL: {}; enter at Meta what WHATSAPP_VERIFY_TOKEN holds",
+        "somebody could not verify the URL: {}; enter at Meta what WHATSAPP_VERIFY_TOKEN has",
         "requests that could not verify the URL",
     ),
     "wrong_signature": (

@@ -18,6 +18,7 @@ from typing import Any
 
 import attrs
 import pytest
+import typer
 from rich.console import Console
 
 from blockusers import Account, Operation
@@ -26,7 +27,7 @@ from blockusers.cli.deny_list import ListFile
 from blockusers.cli.guard_demo import Seen, Show, conclude, make_visits
 from blockusers.cli.guard_log import GuardLog, in_words
 from blockusers.cli.guard_service import Service, find_accounts
-from blockusers.cli.process import Interrupted, UsageError
+from blockusers.cli.process import UsageError
 from blockusers.cli.screen import Screen
 from blockusers.guard import GuardStatus, StoreUnavailable, Webhook
 from blockusers.guard.intents import Intent, Result
@@ -325,7 +326,7 @@ def test_a_second_ctrl_c_ends_it_now(path: Path) -> None:
 
     with Sandbox(app_secret=SECRET) as sandbox:
         sandbox.glitch(glitches.hang_before(), times=None)
-        with pytest.raises(Interrupted):
+        with pytest.raises(typer.Exit), process.error_boundary(debug=False):
             process.run(work(sandbox), on_wait=press_again, patience=0)
 
     assert said == ["waiting"]
@@ -417,7 +418,7 @@ def told(paper: io.StringIO) -> list[str]:
         (
             "not_verified",
             "why",
-            "somebody could not verify the URL: why; enter at Meta what WHATSAPP_VERIFY_TOKEN holds",
+            "somebody could not verify the URL: why; enter at Meta what WHATSAPP_VERIFY_TOKEN has",
         ),
         (
             "wrong_signature",

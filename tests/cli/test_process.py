@@ -68,7 +68,7 @@ def test_a_signal_that_comes_twice_is_one() -> None:
             await asyncio.sleep(0.001)
             done.append("what was left")
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(typer.Exit), error_boundary(debug=False):
         process.run(work(), on_wait=lambda: None, patience=60)
 
     assert done == ["what was left"]
