@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,6 +72,7 @@ def values_as_options() -> Iterator[None]:
     except ValueError as error:
         name, _, why = str(error).partition(": ")
         option = "--hash-key-file" if name == "hash_key" else f"--{name.replace('_', '-')}"
+        why = re.sub("`([a-z_]+)`", lambda found: f"--{found[1].replace('_', '-')}", why)
         raise UsageError(f"{option}: {why}") from None
 
 

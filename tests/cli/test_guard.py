@@ -179,7 +179,11 @@ def test_a_file_that_is_no_list(guard: Any, path: Path) -> None:
     ("args", "env", "says"),
     [
         (["--forward", "anna"], {}, "--forward: must be the URL of the bot's webhook"),
-        (["--drop-denied"], {}, "--drop-denied: is about what is forwarded"),
+        (
+            ["--drop-denied"],
+            {},
+            "--drop-denied: is about what is forwarded, so it needs --forward\n",
+        ),
         (["--forward", "http://localhost:8099/", "--port", 8099], {}, "--forward http://localhost"),
         (["--sandbox", "--host", "::1"], {}, "--sandbox has an account and a deny list of its own"),
         (
@@ -232,9 +236,9 @@ def test_guards_several_numbers(guard: Any, tmp_path: Path) -> None:
     [
         ("[\n{]", "line 2: broken JSON: "),
         ({}, 'must be a list: [{"phone_number_id": "…", "access_token": "…"}, …]'),
-        ([], "must be a list"),
+        ([], "accounts.json: names no account"),
         ([account(), 1], "account 2: must be an object, with the fields phone_number_id, access_"),
-        ([account(token=TOKEN)], "account 1: there is no field 'token'; phone_number_id, access_"),
+        ([account(token=TOKEN)], "account 1: there is no field 'token'; the fields are phone_"),
         ([{"phone_number_id": "1"}], "account 1: access_token is missing"),
         ([account("+1650")], "account 1: phone_number_id: must be digits"),
         ([account(api_version=25)], "account 1: api_version: must look like"),
