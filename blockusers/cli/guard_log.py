@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -93,11 +92,13 @@ class GuardLog:
         self, status: Callable[[], Awaitable[GuardStatus]], every: float = _LOOKED_EVERY
     ) -> None:
         """Tell for ever of what the guard ignores, and each minute how many troubles there were."""
-        for turn in itertools.count(1):
+        looks = 0
+        while True:
             await asyncio.sleep(every)
             with contextlib.suppress(StoreUnavailable):  # which the number says that waits for it
                 self._look(await status())
-            if turn % _A_MINUTE == 0:
+            looks += 1
+            if looks % _A_MINUTE == 0:
                 self._count_troubles()
 
     def _look(self, status: GuardStatus) -> None:

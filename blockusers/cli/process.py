@@ -107,14 +107,14 @@ class _End:
         # Some send their signal twice, `timeout` for one: that is no second one.
         if not self.task.cancelling():
             self.task.cancel()
-            self.loop.call_later(self.patience, self._wait)
+            if self.on_wait is not None:
+                self.loop.call_later(self.patience, self._wait, self.on_wait)
         elif self.is_waiting:
             self._hurry()
 
-    def _wait(self) -> None:
-        if self.on_wait is not None:
-            self.is_waiting = True
-            self.on_wait()
+    def _wait(self, tell: Callable[[], object]) -> None:
+        self.is_waiting = True
+        tell()
 
     def _hurry(self) -> None:
         """Cancel it again and again, for each of its contexts may wait for something."""

@@ -246,11 +246,14 @@ class _Health:
     async def answer(self, _: web.Request) -> web.Response:
         """Answer with the status of the guard; with 503 when the store is away."""
         async with self._asking:
-            now = asyncio.get_running_loop().time()
-            if now - self._asked_at >= self.every:
-                self._known, self._asked_at = await self._ask(), now
+            await self._renew()
         status, body = self._known
         return web.Response(status=status, body=body, content_type="application/json")
+
+    async def _renew(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._asked_at >= self.every:
+            self._known, self._asked_at = await self._ask(), now
 
     async def _ask(self) -> tuple[int, bytes]:
         try:

@@ -132,7 +132,7 @@ def test_says_who_cannot_be_added(deny: Any) -> None:
 
 
 def test_reads_national_numbers(deny: Any) -> None:
-    """As the other commands do."""
+    """A region is read from `--region`, as the other commands do."""
     assert deny("add", "(11) 91234-5678", "--region", "BR").code == 0
     assert users(deny("list")) == ["5511912345678"]
 
@@ -141,7 +141,7 @@ def test_reads_national_numbers(deny: Any) -> None:
     ("when", "seconds"), [("12h", 43_200), ("30d", 2_592_000), ("1w", 604_800)]
 )
 def test_an_entry_ends_after_a_span(deny: Any, when: str, seconds: int) -> None:
-    """Of hours, days or weeks."""
+    """A span is a number of hours, days or weeks from now."""
     before = int(time.time())
     deny("add", ANN, "--expires", when)
     (row,) = map(json.loads, deny("list", "--json").lines)
@@ -151,7 +151,7 @@ def test_an_entry_ends_after_a_span(deny: Any, when: str, seconds: int) -> None:
 
 
 def test_an_entry_ends_with_a_day(deny: Any) -> None:
-    """Which is over at midnight, here."""
+    """A date is the last day of the entry, which ends at midnight by local time."""
     deny("add", ANN, "--expires", "2199-12-31")
     (row,) = map(json.loads, deny("list", "--json").lines)
 
@@ -197,7 +197,7 @@ def test_removes_users(deny: Any, path: Path) -> None:
 
 
 def test_an_import_is_undone(deny: Any) -> None:
-    """By its origin; without a terminal only with --yes, for it can be a long list."""
+    """Its origin removes it; without a terminal only with --yes, for it can be a long list."""
     deny("add", ANN, "--origin", "june.csv")
     deny("add", BEN)
     asked = deny("remove", "--origin", "june.csv")
@@ -209,7 +209,7 @@ def test_an_import_is_undone(deny: Any) -> None:
 
 
 def test_asks_before_it_removes_a_file(deny: Any, tmp_path: Path) -> None:
-    """As for an import, for it can be a long list too; who is not on the list needs no answer."""
+    """A file can be long, as an import; if nobody in it is on the list, nothing is asked."""
     file = tmp_path / "a.txt"
     file.write_text(f"{ANN}\n")
 
@@ -259,7 +259,7 @@ def test_asks_before_it_removes_an_import(deny: Any, at_terminal: Any, path: Pat
 
 
 def test_removes_nobody_by_accident(deny: Any) -> None:
-    """Without users, origin or scope nothing is meant."""
+    """A removal without users, origin or scope is a wrong usage."""
     deny("add", ANN)
 
     assert "name the users, or a file" in deny("remove", "--yes").stderr
@@ -292,7 +292,7 @@ def test_forgets_nobody_else(deny: Any) -> None:
 
 
 def test_lists_what_is_chosen(deny: Any) -> None:
-    """By scope, origin and action."""
+    """Scope, origin and action choose entries."""
     deny("add", ANN, "--origin", "anna", "--scope", PHONE_NUMBER_ID)
     deny("add", BEN, "--allow")
 
@@ -302,7 +302,7 @@ def test_lists_what_is_chosen(deny: Any) -> None:
 
 
 def test_says_who_is_denied(deny: Any) -> None:
-    """And why; in whatever spelling. What names nobody is the exit code."""
+    """Each user gets a verdict and the reason, in any spelling; exit code 1 is for other inputs."""
     deny("add", ANN, "--reason", "spam", "--origin", "anna", "--expires", "2199-12-31")
     deny("add", EVE)
     ran = deny("check", "+1 650 555 0001", EVE, BEN, "0049 151 234567")
@@ -355,7 +355,7 @@ def test_a_number_is_an_id(deny: Any, args: tuple[str, ...]) -> None:
 
 
 def test_checks_files(deny: Any, tmp_path: Path) -> None:
-    """With the line, and as JSON; a line that cannot be read is the exit code."""
+    """Users of a file are shown with the line, or as JSON; exit code 1 is for unreadable lines."""
     file = tmp_path / "a.jsonl"
     file.write_text(f'"{ANN}"\n"12"\n{{\n')
     deny("add", ANN, "--reason", "spam")
@@ -372,7 +372,7 @@ def test_checks_files(deny: Any, tmp_path: Path) -> None:
 
 
 def test_counts_what_there_is(deny: Any) -> None:
-    """By scope, action and origin; and what a guard has to do."""
+    """Entries are counted by scope, action and origin, and so is what a guard has to do."""
     deny("add", ANN, BEN, "--origin", "anna", "--expires", "30d")
     deny("add", EVE, "--allow", "--scope", "1")
     ran = deny("status", "--number", PHONE_NUMBER_ID)
@@ -437,7 +437,7 @@ def test_imports_files(deny: Any, tmp_path: Path, path: Path) -> None:
 
 
 def test_imports_stdin(deny: Any) -> None:
-    """With an origin that says where it comes from."""
+    """What comes from stdin has the origin `stdin`, or the one that is given."""
     assert deny("import", "-", stdin=f"{ANN}\n").code == 0
     assert deny("import", "-", "--origin", "feed", "--allow", stdin=f"{ANN}\n").code == 0
     assert deny("list").lines == [
@@ -455,7 +455,7 @@ def test_a_list_can_be_typed(deny: Any, at_terminal: Any, path: Path) -> None:
 
 
 def test_an_import_that_fails_says_how_to_go_on(deny: Any, path: Path) -> None:
-    """And that what was wrong has to be fixed before."""
+    """It says that what was wrong has to be fixed first, and then to import again."""
     path.write_bytes(b"garbage" * 1000)
     ran = deny("import", "-", stdin=ANN)
 
@@ -465,7 +465,7 @@ def test_an_import_that_fails_says_how_to_go_on(deny: Any, path: Path) -> None:
 
 
 def test_reports_each_line_that_is_rejected(deny: Any, tmp_path: Path, path: Path) -> None:
-    """With its number and the reason, in the order of the file; the rest is imported."""
+    """Each has its number and the reason, in the order of the file; the rest is imported."""
     file = tmp_path / "june.csv"
     file.write_text(f'phone\n{BEN}\n4.91512E+12\n\n" "\n0049151234567\n{ANN}\n"open\n')
     ran = deny("import", file)
@@ -546,7 +546,7 @@ def test_an_export_is_safe(deny: Any, tmp_path: Path) -> None:
 
 
 def test_exports_what_is_chosen(deny: Any) -> None:
-    """By scope, origin and action."""
+    """Scope, origin and action choose entries."""
     deny("add", ANN, "--origin", "anna")
     deny("add", BEN)
 
@@ -591,7 +591,7 @@ def test_rows_of_an_export_say_all_themselves(deny: Any, tmp_path: Path) -> None
 def test_an_export_may_come_back_from_a_spreadsheet(
     deny: Any, tmp_path: Path, bare: Any, separator: str
 ) -> None:
-    """With another separator, columns moved, added or empty below: exceptions remain exceptions."""
+    """Another separator, and columns moved or added, leave exceptions what they are."""
     deny("add", ANN, "--reason", "spam", "--origin", "anna", "--expires", "2199-12-31")
     deny("add", BEN, "--allow")
     rows = list(csv.DictReader(deny("export").lines))
@@ -668,7 +668,7 @@ def test_warns_of_a_list_that_others_can_read(deny: Any, path: Path) -> None:
 
 
 def test_a_list_of_hashes(deny: Any, tmp_path: Path) -> None:
-    """With the key users are found; without it they are not even shown."""
+    """Users are found with the key, and without it they are not even shown."""
     key = tmp_path / "key"
     key.write_text(f"{KEY}\n")
     key.chmod(0o600)
@@ -696,7 +696,7 @@ def test_hashes_cannot_be_imported(deny: Any, tmp_path: Path) -> None:
 
 
 def test_warns_of_a_key_that_others_can_read(deny: Any, tmp_path: Path) -> None:
-    """Or that is none."""
+    """A key in a file that others can read is warned of, and one that is too short is rejected."""
     key = tmp_path / "key"
     key.write_text(KEY)
     key.chmod(0o644)

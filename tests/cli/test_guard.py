@@ -112,7 +112,7 @@ def test_begins_with_an_empty_list(guard: Any, path: Path) -> None:
 
 
 def test_an_address_of_the_newer_kind_is_a_url(guard: Any) -> None:
-    """With the brackets that it has in URLs."""
+    """An IPv6 address is shown in brackets, as URLs have it."""
     assert "listening at http://[::1]:" in guard("--port", 0, "--host", "::1").stderr
 
 
@@ -134,7 +134,7 @@ def test_says_what_is_missing_and_where_it_is(guard: Any) -> None:
 
 
 def test_takes_the_token_from_a_file(guard: Any, tmp_path: Path) -> None:
-    """As the other commands do."""
+    """The token can be in a file, as for the other commands."""
     file = tmp_path / "token"
     file.write_text(TOKEN)
 
@@ -142,7 +142,7 @@ def test_takes_the_token_from_a_file(guard: Any, tmp_path: Path) -> None:
 
 
 def test_a_bad_secret_is_named(guard: Any) -> None:
-    """By its variable."""
+    """What is wrong with a secret is said with the name of its variable."""
     ran = guard(WHATSAPP_VERIFY_TOKEN=" mine")
 
     assert ran.code == 2
@@ -165,7 +165,7 @@ def test_a_port_that_is_taken(guard: Any) -> None:
 
 
 def test_a_file_that_is_no_list(guard: Any, path: Path) -> None:
-    """Is left alone."""
+    """A file that is no deny list is not changed."""
     path.touch(0o600)
     path.write_bytes(b"these are my notes\n" * 100)
     ran = guard("--port", 0)
@@ -199,7 +199,7 @@ def test_a_file_that_is_no_list(guard: Any, path: Path) -> None:
 def test_options_that_are_no_good(  # noqa: PLR0917
     guard: Any, bare: Any, path: Path, args: list[object], env: dict[str, str], says: str
 ) -> None:
-    """Are blamed by their names, before anything is served."""
+    """A wrong option is named before anything is served."""
     bare("deny", "add", ANN, "--store", path)
     ran = guard("--port", 0, *args, **env)
 
@@ -222,7 +222,7 @@ def account(number: str = PHONE_NUMBER_ID, **fields: object) -> dict[str, object
 
 
 def test_guards_several_numbers(guard: Any, tmp_path: Path) -> None:
-    """From a file, of which it says when others can read it."""
+    """Accounts come from a file, and it warns if others can read that."""
     file = accounts_file(tmp_path, [account("1"), account("2")])
     file.chmod(0o644)
     ran = guard("--port", 0, "--accounts", file, WHATSAPP_PHONE_NUMBER_ID=None)
@@ -247,7 +247,7 @@ def test_guards_several_numbers(guard: Any, tmp_path: Path) -> None:
     ],
 )
 def test_says_which_account_is_wrong(guard: Any, tmp_path: Path, content: Any, says: str) -> None:
-    """And which field of it."""
+    """The message names the account and the field that is wrong."""
     file = accounts_file(tmp_path, content)
     ran = guard("--accounts", file)
 
@@ -262,7 +262,7 @@ def speaks_for(webhook: Webhook, secret: str) -> Collection[str] | None:
 
 
 def test_a_secret_speaks_for_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And for no other; what an account does not say is in the environment."""
+    """A secret holds for no other number; an account without one has that of the environment."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     own = "f" * 32
@@ -275,7 +275,7 @@ def test_a_secret_speaks_for_its_number(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_common_secret_speaks_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As numbers of one app have it; then the environment need not have it."""
+    """If all accounts have the same secret, the environment need not have one."""
     monkeypatch.setenv("WHATSAPP_VERIFY_TOKEN", VERIFY)
     monkeypatch.delenv("WHATSAPP_APP_SECRET", raising=False)
     rows = [account("1", app_secret=SECRET), account("2", app_secret=SECRET)]
@@ -337,7 +337,7 @@ def test_a_second_ctrl_c_ends_it_now(path: Path) -> None:
 
 
 async def test_tells_of_a_number_that_pauses(path: Path) -> None:
-    """Which one, and why; each line names its number where there are several."""
+    """It says which number pauses, and why; each line names its number where there are several."""
     screen, paper = on_paper()
     with Sandbox(Rules(phone_number_ids=("1", "2")), app_secret=SECRET) as sandbox:
         service = service_for(sandbox, path, access_token="revoked")
@@ -433,7 +433,7 @@ def told(paper: io.StringIO) -> list[str]:
     ],
 )
 def test_tells_of_a_trouble(kind: Any, detail: str, line: str) -> None:
-    """With what to do about it."""
+    """Each trouble is told with what to do about it."""
     screen, paper = on_paper()
     GuardLog(screen, several=True, clock=lambda: 0.0).notice(kind, detail)
 
@@ -463,7 +463,7 @@ async def test_counts_troubles_by_the_minute() -> None:
 
 
 async def test_tells_of_numbers_without_an_account() -> None:
-    """Which number, once; nobody would be blocked there, and nothing else says so."""
+    """The number is named once; nobody would be blocked there, and nothing else says so."""
     screen, paper = on_paper()
     log = GuardLog(screen, several=True, clock=lambda: 0.0)
     seen = iter([{}, {"111": 2}, StoreUnavailable("gone"), {"111": 3, "222": 1}, {"111": 3}, {}])
@@ -501,7 +501,7 @@ def test_shows_itself(guard: Any) -> None:
 
 
 def test_the_same_people_write_each_time() -> None:
-    """And nobody writes who is on the list and was not chosen to."""
+    """Those who are denied are always the same, and nobody else of the list writes."""
     listed, visits = make_visits(3.0)
 
     assert (listed, visits) == make_visits(3.0)

@@ -189,7 +189,7 @@ def test_an_empty_file_has_no_users(name: str) -> None:
 
 
 def test_a_dash_is_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And complaints about it say so."""
+    """Complaints name stdin as the file."""
     stdin = io.TextIOWrapper(io.BytesIO(b"name,phone\nAnn\n"))
     monkeypatch.setattr(sys, "stdin", stdin)
 
@@ -238,7 +238,7 @@ def test_empty_cells_are_counted() -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_null_is_complained_about() -> None:
-    """By its key, if there is one."""
+    """A null is a line that cannot be read, and the key is named if there is one."""
     assert complaints("a.jsonl", '1\n2\n{"phone": null}\n', "phone") == [
         "a.jsonl, line 3: phone is null"
     ]
