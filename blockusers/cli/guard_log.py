@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -42,6 +41,7 @@ _TROUBLES: Final = {
     ),
 }
 """What is said of the first trouble of a kind, and what more of them are called."""
+_STORE: Final = "store"
 _LOOKED_EVERY: Final = 10.0
 _A_MINUTE: Final = 6
 """Looks within a minute."""
@@ -57,6 +57,7 @@ class GuardLog:
     clock: Callable[[], float]
     """The time, in seconds since 1970, that the store goes by."""
     _stopped: set[str] = attrs.field(factory=set, init=False)
+    """Numbers that were said to have stopped; and `store`, while that is said to be away."""
     _more: Counter[str] = attrs.field(factory=Counter[str], init=False)
     """Of each kind of trouble that was told, how many more there were since."""
     _unknown: Counter[str] = attrs.field(factory=Counter[str], init=False)
@@ -95,13 +96,18 @@ class GuardLog:
         looks = 0
         while True:
             await asyncio.sleep(every)
-            with contextlib.suppress(StoreUnavailable):  # which the number says that waits for it
+            try:
                 self._look(await status())
+            except StoreUnavailable as error:
+                if not self._stopped:  # else a number has said that it waits for it
+                    self._stopped.add(_STORE)
+                    self.screen.tell(self._line("", str(error)), "yellow")
             looks += 1
             if looks % _A_MINUTE == 0:
                 self._count_troubles()
 
     def _look(self, status: GuardStatus) -> None:
+        self._stopped.discard(_STORE)
         unknown = Counter(status.unknown_numbers)
         for number, times in (unknown - self._unknown).items():
             self._trouble("unknown_number", number, times)

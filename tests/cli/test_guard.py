@@ -466,7 +466,7 @@ async def test_tells_of_numbers_without_an_account() -> None:
     """The number is named once; nobody would be blocked there, and nothing else says so."""
     screen, paper = on_paper()
     log = GuardLog(screen, several=True, clock=lambda: 0.0)
-    seen = iter([{}, {"111": 2}, StoreUnavailable("gone"), {"111": 3, "222": 1}, {"111": 3}, {}])
+    seen = iter([{}, {"111": 2}, {"111": 3, "222": 1}, {"111": 3, "222": 1}, {}, {}])
 
     async def status() -> GuardStatus:
         found = next(seen, asyncio.CancelledError())
@@ -481,6 +481,25 @@ async def test_tells_of_numbers_without_an_account() -> None:
         "somebody wrote to number 111, for which there is no account; nobody is blocked there",
         "3 more messages to numbers without an account within a minute",
     ]
+
+
+async def test_tells_once_that_the_store_is_away() -> None:
+    """Also while nobody writes, and again if it goes away again; not for each number and look."""
+    screen, paper = on_paper()
+    log = GuardLog(screen, several=True, clock=lambda: 0.0)
+    looks = iter(["gone", "gone", "", "gone once more", ""])
+
+    async def status() -> GuardStatus:
+        if (why := next(looks, None)) is None:
+            raise asyncio.CancelledError
+        if why:
+            raise StoreUnavailable(why)
+        return GuardStatus({})
+
+    with pytest.raises(asyncio.CancelledError):
+        await log.watch(status, every=0)
+
+    assert told(paper) == ["gone", "gone once more"]
 
 
 # --------------------------------------------------------------------------- the show
