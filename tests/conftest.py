@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -35,8 +36,10 @@ class _Response(aiohttp.ClientResponse):
 
 aioresponses.core.ClientResponse = _Response
 
-# The same examples in each run, however slow the machine; `nox -s explore` looks for new ones.
-hypothesis.settings.register_profile("same", derandomize=True, database=None, deadline=None)
+# The same few examples in each run, however slow the machine; `nox -s explore` looks for new ones.
+hypothesis.settings.register_profile(
+    "same", max_examples=50, derandomize=True, database=None, deadline=None
+)
 hypothesis.settings.register_profile("explore", max_examples=3000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("TEST_PROFILE", "same"))
 
@@ -57,6 +60,12 @@ def pytest_configure() -> None:
     # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    # Collecting garbage as often as by default, among all that is loaded, is a quarter of the time.
+    gc.freeze()
+    gc.set_threshold(50_000, 50)
 
 
 def pytest_report_header() -> str:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from blockusers.cli.app import app
 from blockusers.sandbox import Rules, Sandbox
 
 ROOT = Path(__file__).parent.parent
+PROGRAM = (sys.executable, "-m", "blockusers")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 FENCE = re.compile(
@@ -73,17 +75,39 @@ def test_every_block_is_run() -> None:
     )
 
 
-@pytest.fixture(scope="module")
-def played() -> dict[Block, dict[str, str]]:
-    """What each block of Python printed, or how it failed; all of them in one process."""
-    ran = subprocess.run(
-        [sys.executable, "-W", "error", ROOT / "tests" / "documented.py"],
-        input=json.dumps([(block.how, block.code) for block in PYTHON]),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
+Ran = subprocess.CompletedProcess[str]
+
+
+def run(*command: object, **options: Any) -> Ran:
+    env = {**os.environ, **options.pop("env", {}), "PYTHONPATH": str(ROOT)}
+    options = {"stderr": subprocess.PIPE, **options}
+    return subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, env=env, check=False, **options
     )
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[object, Future[Any]]]:
+    """All that is run as processes, at the same time."""
+    with ThreadPoolExecutor() as threads:
+        yield {
+            "show": threads.submit(run, *PROGRAM, "guard", "--sandbox", "--seconds", "1"),
+            "python": threads.submit(
+                run,
+                *(sys.executable, "-W", "error", ROOT / "tests" / "documented.py"),
+                input=json.dumps([(block.how, block.code) for block in PYTHON]),
+            ),
+            **{
+                block: threads.submit(run_shell, block, tmp_path_factory.mktemp("shell"))
+                for block in SHELL
+            },
+        }
+
+
+@pytest.fixture(scope="module")
+def played(started: dict[object, Future[Any]]) -> dict[Block, dict[str, str]]:
+    """What each block of Python printed, or how it failed; all of them in one process."""
+    ran = started["python"].result()
     assert ran.returncode == 0, ran.stderr
     assert "Exception ignored" not in ran.stderr  # such as a session that nobody closed
     return dict(zip(PYTHON, json.loads(ran.stdout), strict=True))
@@ -108,38 +132,30 @@ def test_first_example(played: dict[Block, dict[str, str]]) -> None:
 
 
 @pytest.mark.parametrize("block", SHELL, ids=[block.where for block in SHELL])
-def test_shell(block: Block, tmp_path: Path) -> None:
+def test_shell(block: Block, started: dict[object, Future[Any]]) -> None:
     """Each block for the shell prints what the page says, or else reaches a sandbox."""
-    with Sandbox(Rules(window=None)) as sandbox:
-        settings = {f"WHATSAPP_{name.upper()}": str(v) for name, v in sandbox.credentials.items()}
-        settings["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        ran = subprocess.run(
-            ["sh", "-uc", block.code],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,  # as on a screen
-            text=True,
-            cwd=tmp_path,
-            env=os.environ | settings | {"PYTHONPATH": str(ROOT)},
-            check=False,
-        )
+    ran, requests = started[block].result()
 
     if block.prints is not None:
         assert timeless(ran.stdout) == timeless(block.prints)
     else:
         assert ran.returncode == 0, ran.stdout
-        assert len(sandbox.requests) == 1
+        assert requests == 1
 
 
-def test_the_show_of_a_guard() -> None:
+def run_shell(block: Block, folder: Path) -> tuple[Ran, int]:
+    """Run a block with a sandbox; return what came of it, and how many requests that got."""
+    with Sandbox(Rules(window=None)) as sandbox:
+        settings = {f"WHATSAPP_{name.upper()}": str(v) for name, v in sandbox.credentials.items()}
+        settings["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        as_on_a_screen = {"stderr": subprocess.STDOUT, "cwd": folder, "env": settings}
+        ran = run("sh", "-uc", block.code, **as_on_a_screen)
+        return ran, len(sandbox.requests)
+
+
+def test_the_show_of_a_guard(started: dict[object, Future[Any]]) -> None:
     """`blockusers guard --sandbox` looks as it does on the page, but for its figures."""
-    command = [sys.executable, "-m", "blockusers", "guard", "--sandbox", "--seconds", "1"]
-    ran = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
+    ran = started["show"].result()
     shown = re.findall("```none\n(A sandbox.*?)```", TEXTS["docs/start/guard.md"], re.DOTALL)
     printed, _, _ = ran.stderr.partition("\nNext,")
 

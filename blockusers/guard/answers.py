@@ -5,7 +5,7 @@
 | done | is settled; the record says that the user is blocked (or nobody any more) |
 | failed for good, such as 131047 | is settled; the next message of the user makes another |
 | a transient error, no answer | is tried again after growing waits, until `not_after` |
-| the blocklist is full (139101) | is tried again, at once if somebody was evicted |
+| the blocklist is full (139101) | is tried again, at once if somebody is evicted |
 | 190, no permission, restricted | waits; the whole number is paused |
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-from blockusers.guard.intents import Intent, Result
+from blockusers.guard.intents import Intent, Rank, Result
 from blockusers.values.errors import (
     AccountRestricted,
     ApiError,
@@ -24,7 +24,7 @@ from blockusers.values.errors import (
     PermissionDenied,
     TransportError,
 )
-from blockusers.values.outcome import Outcome, Status
+from blockusers.values.outcome import Operation, Outcome, Status
 
 Answer: TypeAlias = Outcome | BlockUsersError
 """What became of one user, or the error of the request that named the user."""
@@ -55,15 +55,23 @@ def is_invalid(answer: Answer) -> bool:
     return isinstance(answer, InvalidRequest) and not refuses_all(answer)
 
 
-def result_of(intent: Intent, answer: Answer, now: float, *, room: bool) -> Result:
-    """Return what *answer* means for *intent*; *room* says whether a full list will have some."""
+def result_of(
+    intent: Intent, answer: Answer, now: float, *, room_after: float | None = None
+) -> Result:
+    """Return what *answer* means for *intent*.
+
+    Args:
+        intent: What was sent.
+        answer: What was answered.
+        now: The time.
+        room_after: In how many seconds a full list will have room; None if it will not.
+    """
     if isinstance(answer, Outcome) and answer.ok:
         return Result(intent, done=True)
     if is_full(answer):
-        first = room and not intent.tries
-        wait = 0.0 if first else wait_after(intent.tries)
-        reason = _MAKES_ROOM if room else NO_ROOM
-        return Result(intent, retry_at=now + wait, tries=intent.tries + 1, reason=reason)
+        if room_after is None:
+            return _put_off(intent, now, NO_ROOM, lost=False)
+        return Result(intent, retry_at=now + room_after, tries=intent.tries, reason=_MAKES_ROOM)
     if refuses_all(answer):
         return Result(intent, retry_at=now, tries=intent.tries, reason=str(answer))
     if isinstance(answer, Outcome):
@@ -74,8 +82,10 @@ def result_of(intent: Intent, answer: Answer, now: float, *, room: bool) -> Resu
 def _of_outcome(intent: Intent, outcome: Outcome, now: float) -> Result:
     fault = outcome.fault
     reason = str(fault or "no answer about it")
-    if outcome.status is Status.FAILED and not (fault and fault.transient):
-        return Result(intent, reason=reason, lost=outcome.uncertain)
+    # An unblock has all the time in the world; but others can make room as well.
+    is_final = intent.operation is Operation.BLOCK or intent.rank is Rank.MAKE_ROOM
+    if outcome.status is Status.FAILED and is_final and not (fault and fault.transient):
+        return Result(intent, reason=reason, lost=outcome.uncertain or intent.uncertain)
     lost = outcome.uncertain or outcome.status is Status.UNKNOWN
     return _put_off(intent, now, reason, lost=lost)
 

@@ -14,7 +14,7 @@ import attrs
 from blockusers._tools.arguments import check_number
 from blockusers.guard.entries import EVERYWHERE, Action, Change, Entry
 from blockusers.guard.keys import Keys, digest_of
-from blockusers.guard.stores.protocol import Filter, Found, Store
+from blockusers.guard.stores.protocol import CHANGES_KEPT, Filter, Found, Store
 from blockusers.guard.webhooks import IdentityChanged
 from blockusers.jobs.source import Source, Users
 from blockusers.values.national import NationalReader
@@ -26,7 +26,7 @@ from blockusers.values.outcome import (
     named_by,
     names_of,
 )
-from blockusers.values.users import INTERNATIONAL, Reader, same_person
+from blockusers.values.users import INTERNATIONAL, Reader
 
 _BATCH: Final = 2000
 """Entries that are added in one transaction."""
@@ -42,9 +42,10 @@ class Verdict:
 
     entry: Entry | None = None
     """The entry that denies the sender; None if none does."""
+    person: str = attrs.field(default="", repr=False)
+    """One key for all ids of the sender."""
     aliases: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    """Of the sender's ids that have no entry of their own, the user of the entry that was found by
-    another of them."""
+    """Of the sender's ids that do not lead to that key yet, the key: they may be learned."""
 
 
 class DenyList:
@@ -205,7 +206,8 @@ class DenyList:
         """
         await self.check_key()
         (old, new) = (self._names((each,)) for each in (change.old, change.new))
-        if not old or not new:
+        is_too_old = change.changed_at < self.store.clock() - CHANGES_KEPT
+        if not old or not new or is_too_old:
             return False
         # One message may tell of a new number and of a new id.
         message = change.message_id and f"{change.message_id} {old[0]}"
@@ -232,24 +234,39 @@ class DenyList:
         """
         return (await self.recognize(ids, phone_number_id)).entry
 
-    async def recognize(self, ids: Iterable[str], phone_number_id: str) -> Verdict:
+    async def recognize(
+        self, ids: Iterable[str], phone_number_id: str, *, is_shared: bool = True
+    ) -> Verdict:
         """Return the verdict about a sender, and which ids may be learned.
+
+        Args:
+            ids: All that is known of the sender.
+            phone_number_id: The business number.
+            is_shared: Whether other numbers may rely on what is learned. They may not where each
+                has a secret of its own, so that the owner of one could forge it for another.
 
         Raises:
             StoreUnavailable: The store cannot be read.
         """
         await self.check_key()
-        keys_of = {name: self._keys.spellings(name) for name in self._names(ids)}
-        found = await self.store.find([key for keys in keys_of.values() for key in keys])
+        names = self._names(ids)
+        direct = [key for name in names for key in self._keys.spellings(name)]
+        private = [self._keys.of(f"{phone_number_id} {name}") for name in names]
+        found = await self.store.find([*direct, *private])
         relevant = [each for each in found if each.entry.scope in (EVERYWHERE, phone_number_id)]
         if not relevant:
             return Verdict()
         entry = _deciding(relevant)
-        known = {each.id for each in relevant}
-        unknown = [keys[0] for keys in keys_of.values() if known.isdisjoint(keys)]
-        return Verdict(
-            entry if entry.action == "deny" else None, dict.fromkeys(unknown, entry.user)
-        )
+        # All ids of a person lead to one entry, so its user is one name for all of them.
+        hub = min((each.entry.user for each in relevant if each.is_alias), default=entry.user)
+        known = {each.id for each in relevant if each.entry.user == hub}
+        unknown = [
+            mine if not is_shared else self._keys.of(name)
+            for name, mine in zip(names, private, strict=True)
+            if known.isdisjoint([mine, *self._keys.spellings(name)])
+        ]
+        denies = entry if entry.action == "deny" else None
+        return Verdict(denies, hub, dict.fromkeys(unknown, hub))
 
     def entries(
         self,
@@ -306,20 +323,6 @@ class DenyList:
         for name in self._names((id_,)):
             return self._keys.of(name)
         raise ValueError("id_: names nobody: neither a phone number nor a BSUID")
-
-    def person(self, ids: Iterable[str]) -> str:
-        """Return one key for all ids of a sender: that of the number if there is one.
-
-        It is the same for all spellings of the number.
-
-        Raises:
-            ValueError: None of them names anybody.
-        """
-        # A number has no dot, a BSUID one, a parent id two.
-        names = sorted(self._names(ids), key=lambda name: name.count("."))
-        if not names:
-            raise ValueError("ids: none of them names anybody")
-        return self._keys.of(max(same_person(names[0]), key=len))
 
     def names(self, user: User) -> tuple[str, ...]:
         """Return the ids of a user, as a message of theirs would give them; none of nobody."""
@@ -435,7 +438,12 @@ def _deciding(found: Iterable[Found]) -> Entry:
     """Return the entry that counts: of the narrower scope, and there one that allows."""
     return min(
         (each.entry for each in found),
-        key=lambda entry: (entry.scope == EVERYWHERE, entry.action != "allow", entry.origin),
+        key=lambda entry: (
+            entry.scope == EVERYWHERE,
+            entry.action != "allow",
+            entry.origin,
+            entry.user,
+        ),
     )
 
 

@@ -11,13 +11,22 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from blockusers.guard.answers import NO_ROOM, Answer, is_full, is_invalid, refuses_all, result_of
+from blockusers.guard.answers import (
+    NO_ROOM,
+    Answer,
+    is_full,
+    is_invalid,
+    refuses_all,
+    result_of,
+    wait_after,
+)
 from blockusers.guard.intents import Intent, Rank, Record, Result
 from blockusers.guard.stores.protocol import Queue, Store, StoreUnavailable
 from blockusers.observe.events import DrainChanged, IntentsAnswered
@@ -36,9 +45,13 @@ _RECHECKED_AT_ONCE: Final = 500
 _OF_A_LIST: Final = 100
 """More unblocks at once than this come from a list; they go behind people who have just written."""
 _MOST_EVICTED: Final = 1000
+_TRIED_FOR: Final = 24 * 3600.0
+"""Seconds for which it is tried to unblock somebody."""
 
 TOO_LATE: Final = "the message is older than 24 hours, after which nobody can be blocked"
 NOT_DENIED: Final = "not on the deny list any more"
+
+_AT_ONCE: Final = (Rank.MAKE_ROOM, Rank.SINGLE)
 
 OnFull: TypeAlias = Literal["evict", "stop"]
 
@@ -60,6 +73,13 @@ class State(enum.Enum):
     """The server refuses all requests, for a reason that people have to remove."""
     FULL = "full"
     """The blocklist is full, and there is nobody to evict."""
+
+
+@attrs.define
+class Budget:
+    """How many requests one page may cost: enough to find some users that the server rejects."""
+
+    requests: int = 40
 
 
 @attrs.define(eq=False)
@@ -88,6 +108,9 @@ class Drain:
     """Why it does not drain; empty if it does."""
     _closing: bool = attrs.field(default=False, init=False)
     _page_in_hand: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
+    _list_in_hand: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
+    _look_at_lists: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
+    _full_in_a_row: int = attrs.field(default=0, init=False)
 
     async def run(self) -> None:
         """Carry out intents until `close` is called, or the task is cancelled."""
@@ -96,7 +119,8 @@ class Drain:
                 async with self.store.queue(self.phone_number_id) as queue:
                     self._is(State.DRAINING)
                     await self._work_off(queue)
-            except Exception as error:
+            except* Exception as errors:
+                error = _first(errors)
                 if not isinstance(error, StoreUnavailable):
                     _LOG.error("guard: %s: %s", self.phone_number_id, why(error))
                 self._is(State.WAITING, why(error))
@@ -107,24 +131,50 @@ class Drain:
         self._closing = True
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
-                async with self._page_in_hand:
+                async with self._page_in_hand, self._list_in_hand:
                     pass
 
     async def _work_off(self, queue: Queue) -> None:
-        while not self._closing:
-            began = self.store.clock()
-            async with self._page_in_hand:
-                rechecked = await self._recheck(queue)
-                page = await queue.take(PAGE, self.late)
+        async with asyncio.TaskGroup() as group:
+            lists = group.create_task(self._work_off_lists(queue))
+            while not self._closing:
+                began = self.store.clock()
+                async with self._page_in_hand:
+                    rechecked = await self._recheck(queue)
+                    page = await queue.take(PAGE, self.late, _AT_ONCE)
+                    is_refused = await self._carry_out(queue, page)
+                self._look_at_lists.set()
+                if is_refused:
+                    await self._wait(queue, began + PAUSE)
+                elif not page and not rechecked:
+                    await self._wait_until_due(queue)
+            lists.cancel()
+
+    async def _work_off_lists(self, queue: Queue) -> None:
+        """Carry out what comes from long lists, beside people who have just written."""
+        while True:
+            async with self._list_in_hand:
+                page = [] if self._closing else await queue.take(PAGE, self.late, [Rank.BULK])
                 is_refused = await self._carry_out(queue, page)
             if is_refused:
-                await self._wait(queue, began + PAUSE)
-            elif not page and not rechecked:
-                await self._wait_until_due(queue)
+                await self._wait_for_lists(self.store.clock() + PAUSE, at_most=False)
+            elif not page:
+                due = await queue.due_at([Rank.BULK])
+                await self._wait_for_lists(math.inf if due is None else due, at_most=True)
+
+    async def _wait_for_lists(self, until: float, *, at_most: bool) -> None:
+        """Wait until a moment, or, at most so long, until the store has changed."""
+        while (left := until - self.store.clock()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, _LONGEST_WAIT)):
+                    await self._look_at_lists.wait()
+            self._look_at_lists.clear()
+            if at_most:
+                return
 
     async def _wait_until_due(self, queue: Queue) -> None:
-        due = await queue.due_at()
-        if due is None:  # nothing is left of what it was paused for
+        due = await queue.due_at(_AT_ONCE)
+        if due is None and await queue.due_at() is None:  # nothing is left to be stopped
             self._is(State.DRAINING)
         await queue.wait(_LONGEST_WAIT if due is None else max(0.0, due - self.store.clock()))
 
@@ -160,6 +210,7 @@ class Drain:
             known.user,
             ids=known.ids,
             wrote_at=self.store.clock(),
+            not_after=self.store.clock() + _TRIED_FOR,
             rank=rank,
         )
 
@@ -170,12 +221,12 @@ class Drain:
         page = await self._drop_needless(queue, page)
         if not page:
             return False
-        answers = await self._answers(page)
+        answers = await self._answers(page, Budget())
         full = [each.person for each, answer in zip(page, answers, strict=True) if is_full(answer)]
-        room = await self._make_room(queue, full)
+        room_after = await self._make_room(queue, full)
         now = self.store.clock()
         results = [
-            result_of(intent, answer, now, room=room)
+            result_of(intent, answer, now, room_after=room_after)
             for intent, answer in zip(page, answers, strict=True)
         ]
         await self._settle(queue, results)
@@ -193,7 +244,7 @@ class Drain:
         """Settle what is too late, and blocks of people whom nothing denies any more."""
         now = self.store.clock()
         expired = [each for each in page if each.not_after is not None and each.not_after < now]
-        results = [Result(each, reason=TOO_LATE) for each in expired]
+        results = [Result(each, reason=TOO_LATE, lost=each.uncertain) for each in expired]
         blocks = (each for each in page if each.entry and each.operation is Operation.BLOCK)
         asked = [each for each in blocks if each not in expired]
         denied = await asyncio.gather(*map(self.denied_by, asked))
@@ -208,27 +259,40 @@ class Drain:
         dropped = {each.intent.person for each in results}
         return [each for each in page if each.person not in dropped]
 
-    async def _answers(self, page: Sequence[Intent]) -> Sequence[Answer]:
-        """Return the answers; if one user makes the whole request invalid, find out which."""
+    async def _answers(self, page: Sequence[Intent], budget: Budget) -> list[Answer]:
+        """Return the answers; halve a page that is refused as a whole, to find out for whom."""
+        budget.requests -= 1
         users = [each.user for each in page]
         answers = list(await self.carry_out(page[0].operation, users, page[0].rank))
         invalid = [index for index, answer in enumerate(answers) if is_invalid(answer)]
-        if len(invalid) < 2:
-            return answers
-        middle = len(invalid) // 2
+        middle = (len(invalid) + 1) // 2
         for half in (invalid[:middle], invalid[middle:]):
-            found = await self._answers([page[index] for index in half])
-            for index, answer in zip(half, found, strict=True):
-                answers[index] = answer
+            if len(invalid) > 1 and budget.requests > 0:
+                found = await self._answers([page[index] for index in half], budget)
+                for index, answer in zip(half, found, strict=True):
+                    answers[index] = answer
+        # Room for some does not help a page of more, where the server refuses it as a whole.
+        if self._full_in_a_row and len(page) > 1 and all(map(is_full, answers)):
+            answers[: len(page) // 2] = await self._answers(page[: len(page) // 2], budget)
         return answers
 
-    async def _make_room(self, queue: Queue, full: Sequence[str]) -> bool:
-        """Evict those whom the guard blocked longest ago; return whether there will be room."""
-        if not full or self.on_full == "stop":
-            return False
+    async def _make_room(self, queue: Queue, full: Sequence[str]) -> float | None:
+        """Evict those whom the guard blocked longest ago.
+
+        Returns:
+            In how many seconds there will be room; None if nobody can be evicted.
+        """
+        if not full:
+            self._full_in_a_row = 0
+            return None
+        self._full_in_a_row += 1
+        if self.on_full == "stop":
+            return None
         own = (await self.store.counts(self.phone_number_id)).blocked
         count = min(_MOST_EVICTED, max(len(full), own // 10))
-        return await queue.make_room(count, full) > 0
+        if not await queue.make_room(count, full):
+            return None
+        return 0.0 if self._full_in_a_row == 1 else wait_after(self._full_in_a_row - 2)
 
     def _report(
         self, operation: Operation, results: Sequence[Result], answers: Sequence[Answer]
@@ -238,9 +302,18 @@ class Drain:
         failed = len(results) - done - put_off
         self.observers.tell(IntentsAnswered(operation.value, done, failed, put_off))
         refusal = next(filter(refuses_all, answers), None)
+        if refusal is None and len(answers) > 1 and all(map(is_invalid, answers)):
+            refusal = answers[0]  # whoever is named, so it is not about one of them
         if refusal is not None:
             self._is(State.PAUSED, str(refusal))
         elif any(each.reason == NO_ROOM for each in results):
             self._is(State.FULL, NO_ROOM)
         else:
             self._is(State.DRAINING)
+
+
+def _first(error: Exception) -> Exception:
+    """Return the first error of a group, or of a group in it."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -112,6 +112,8 @@ class Guard:
         }
         self._resources = AsyncExitStack()
         self._is_open = False
+        self._opens = asyncio.Lock()
+        self._store_error = ""
         self._tally = Counter[str]()
         self._unknown_numbers = Counter[str]()
 
@@ -134,13 +136,14 @@ class Guard:
             ValueError: The `hash_key` of the deny list is not the one of the store.
             RuntimeError: The guard is open.
         """
-        if self._is_open:
+        if self._is_open or self._opens.locked():
             raise RuntimeError("the guard is open already")
-        async with AsyncExitStack() as stack:
+        async with self._opens, AsyncExitStack() as stack:
             await stack.enter_async_context(self._store)
             await self._deny_list.check_key()
             for number in self._numbers.values():
                 await stack.enter_async_context(number.client)
+                number.make_drain()
             for work in (self._sweep(), *(each.drain.run() for each in self._numbers.values())):
                 stack.push_async_callback(_end, asyncio.create_task(work))
             self._resources = stack.pop_all()
@@ -172,7 +175,9 @@ class Guard:
             try:
                 await self._store.expire()
                 await self._store.forget(self._store.clock() - _KEPT)
+                self._store_error = ""
             except Exception as error:
+                self._store_error = why(error)
                 _LOG.warning("guard: %s", why(error))
             await asyncio.sleep(self._sweep_every)
 
@@ -208,7 +213,8 @@ class Guard:
         try:
             async with asyncio.timeout(_STORE_TIMEOUT):
                 await self._note(news, speaks_for)
-        except (StoreUnavailable, ClientClosed, TimeoutError):
+        except (StoreUnavailable, ClientClosed, TimeoutError) as error:
+            self._store_error = str(error) or "the store did not answer in time"
             return 503
         return 200
 
@@ -280,16 +286,18 @@ class Guard:
         self._check_open()
         for kind, same in itertools.groupby(news, type):
             if kind is Sighting:
-                await self._see(cast("Iterable[Sighting]", same))
+                await self._see(cast("Iterable[Sighting]", same), is_shared=speaks_for is None)
             else:
                 for change in cast("Iterable[IdentityChanged]", same):
                     if change.phone_number_id in self._numbers:
                         await self._deny_list.follow(change, speaks_for)
 
-    async def _see(self, sightings: Iterable[Sighting]) -> list[Entry | None]:
+    async def _see(
+        self, sightings: Iterable[Sighting], *, is_shared: bool = True
+    ) -> list[Entry | None]:
         self._check_open()
         sightings = tuple(sightings)
-        entries = await self._match(sightings)
+        entries = await self._match(sightings, is_shared=is_shared)
         for sighting, entry in zip(sightings, entries, strict=True):
             self._count(sighting, entry)
         return entries
@@ -305,12 +313,16 @@ class Guard:
         self._tally["denied"] += entry is not None
         number.observers.tell(SenderMatched(entry is not None))
 
-    async def _match(self, sightings: Sequence[Sighting]) -> list[Entry | None]:
+    async def _match(
+        self, sightings: Sequence[Sighting], *, is_shared: bool = True
+    ) -> list[Entry | None]:
         """Look all senders up, and want to block those who are denied, in one transaction."""
-        verdicts = await asyncio.gather(*map(self._verdict, sightings))
+        verdicts = await asyncio.gather(
+            *(self._verdict(each, is_shared=is_shared) for each in sightings)
+        )
         intents: dict[tuple[str, str], Intent] = {}
         for sighting, verdict in zip(sightings, verdicts, strict=True):
-            if verdict.entry is not None and (intent := self._intent(sighting, verdict.entry)):
+            if verdict.entry and (intent := self._intent(sighting, verdict.entry, verdict.person)):
                 key = intent.phone_number_id, intent.person
                 if key not in intents or intents[key].wrote_at < intent.wrote_at:
                     intents[key] = intent
@@ -319,15 +331,16 @@ class Guard:
             await self._store.want(intents.values(), aliases)
         return [verdict.entry for verdict in verdicts]
 
-    async def _verdict(self, sighting: Sighting) -> Verdict:
-        if sighting.phone_number_id not in self._numbers:
+    async def _verdict(self, sighting: Sighting, *, is_shared: bool) -> Verdict:
+        number = sighting.phone_number_id
+        if number not in self._numbers:
             return Verdict()
-        return await self._deny_list.recognize(sighting.ids, sighting.phone_number_id)
+        return await self._deny_list.recognize(sighting.ids, number, is_shared=is_shared)
 
-    def _intent(self, sighting: Sighting, entry: Entry) -> Intent | None:
+    def _intent(self, sighting: Sighting, entry: Entry, person: str) -> Intent | None:
         """Return what is wanted of a denied sender; None if the message is too old."""
         now = self._store.clock()
-        wrote_at = min(sighting.wrote_at, now)
+        wrote_at = min(sighting.wrote_at, float(int(now)))  # Meta's times are whole seconds
         user = self._deny_list.sent_as(sighting.ids)
         if user is None:
             self._tally["skipped"] += 1
@@ -335,7 +348,7 @@ class Guard:
             return None
         return Intent(
             sighting.phone_number_id,
-            self._deny_list.person(sighting.ids),
+            person,
             Operation.BLOCK,
             user,
             ids=sighting.ids,
@@ -351,8 +364,10 @@ class Guard:
         """Return what the guard is doing.
 
         Raises:
-            StoreUnavailable: The store cannot be reached.
+            StoreUnavailable: The store cannot be read, or could not be written the last time.
         """
+        if self._store_error:
+            raise StoreUnavailable(self._store_error)
         numbers = {name: await number.status() for name, number in self._numbers.items()}
         tally = self._tally.copy()
         if self._webhook is not None:

@@ -36,7 +36,8 @@ class Intent:
     ids: tuple[str, ...] = attrs.field(default=(), repr=False)
     """All ids that are known of the user, as the deny list looks them up later."""
     entry: str = attrs.field(default="", repr=False)
-    """The key of the entry that denies the user."""
+    """The key of the entry that denies the user; empty if the deny list has nothing to do with
+    it, and then there will be no record of it."""
     wrote_at: float = 0.0
     """When the user wrote, in seconds since 1970; when it was decided, for an unblock."""
     message: str = attrs.field(default="", repr=False)
@@ -71,6 +72,11 @@ class Result:
     """Whether a request of it may still take effect, or has without an answer."""
     reason: str = ""
     """Why it was not done, in words for people."""
+
+    @property
+    def may_be_blocked(self) -> bool:
+        """Whether, after a block that is not tried again, the user is blocked, or may be."""
+        return self.done or (self.retry_at is None and self.lost)
 
 
 @attrs.frozen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, cast
 
 from blockusers.client import Client
 from blockusers.guard.answers import Answer
@@ -34,19 +34,24 @@ class GuardedNumber:
         on_settled: OnResults,
         observers: Iterable[Observer],
     ) -> None:
-        account = client.account
         self.client = client
-        self.observers = Observers(account.phone_number_id, "", (log, *observers))
+        self.observers = Observers(client.account.phone_number_id, "", (log, *observers))
         self._deny_list = deny_list
+        self._on_full = on_full
+        self._on_settled = on_settled
+        self.make_drain()
+
+    def make_drain(self) -> None:
+        """Make a new drain; one that was closed does not run again."""
         self.drain = Drain(
-            account.phone_number_id,
-            deny_list.store,
+            self.client.account.phone_number_id,
+            self._deny_list.store,
             self._carry_out,
             self._denied_by,
-            client.request_timeout,
-            on_full,
+            self.client.request_timeout,
+            self._on_full,
             self.observers,
-            on_settled,
+            self._on_settled,
         )
 
     async def _denied_by(self, known: Record | Intent) -> str | None:
@@ -93,7 +98,6 @@ def _expected(answer: Outcome | BaseException) -> Answer:
     """Return *answer*; of an error of an unknown kind one that is tried again, and log it."""
     if isinstance(answer, Outcome | BlockUsersError):
         return answer
-    if not isinstance(answer, Exception):
-        raise answer
-    _LOG.error("guard: a request failed: %s", why(answer))
-    return TransportError(why(answer))
+    reason = why(cast("Exception", answer))
+    _LOG.error("guard: a request failed: %s", reason)
+    return TransportError(reason)

@@ -25,8 +25,8 @@ AppSecret: TypeAlias = str | Iterable[str] | Mapping[str, str | Iterable[str]]
 """The app secret; several while it is rotated; or those of each phone number id."""
 
 
-def _tuple(ids: Iterable[str]) -> tuple[str, ...]:
-    return tuple(ids)
+def _tuple(ids: str | Iterable[str]) -> tuple[str, ...]:
+    return (ids,) if isinstance(ids, str) else tuple(ids)
 
 
 def _masked(ids: tuple[str, ...]) -> str:

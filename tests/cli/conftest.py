@@ -11,12 +11,13 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from blockusers.cli.app import app
@@ -31,6 +32,16 @@ VARIABLES = (
     "BASE_URL",
     "VERIFY_TOKEN",
 )
+
+
+PROGRAM = typer.main.get_command(app)
+"""Built once: calling `app` builds all commands anew, which takes longer than most tests."""
+
+
+def run_app(args: Sequence[object]) -> int:
+    with pytest.raises(SystemExit) as caught:
+        PROGRAM.main([str(arg) for arg in args], prog_name="blockusers")
+    return int(str(caught.value.code))
 
 
 @attrs.frozen
@@ -63,9 +74,11 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> Command:
     def run(*args: object, stdin: str | bytes = "", **env: str | None) -> Ran:
         none = dict.fromkeys((f"WHATSAPP_{name}" for name in VARIABLES), None)
         settings = {**none, "COLUMNS": "80", **env}
-        result = CliRunner().invoke(app, [str(arg) for arg in args], input=stdin, env=settings)
-        assert result.exception is None or isinstance(result.exception, SystemExit)
-        return Ran(result.exit_code, result.stdout, result.stderr)
+        with CliRunner().isolation(input=stdin, env=settings) as (stdout, stderr, _):
+            code = run_app(args)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            return Ran(code, stdout.getvalue().decode(), stderr.getvalue().decode())
 
     return run
 
@@ -164,12 +177,11 @@ def at_terminal(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
             patch.setattr(sys, "stdin", stdin)
             patch.setattr(sys, "stdout", terminal if whole else stdout)
             patch.setattr(sys, "stderr", stderr)
-            with pytest.raises(SystemExit) as caught:
-                app([str(arg) for arg in args], prog_name="blockusers")
+            code = run_app(args)
         sitting.join()
         os.close(mine)
         assert not person.keys, person.shown
-        return Ran(int(str(caught.value.code)), stdout.getvalue(), person.shown)
+        return Ran(code, stdout.getvalue(), person.shown)
 
     return run
 
@@ -219,8 +231,6 @@ def to_nobody(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> C
         os.close(reader)
         with os.fdopen(writer, "w") as stdout, monkeypatch.context() as patch:
             patch.setattr(sys, "stdout", stdout)
-            with pytest.raises(SystemExit) as caught:
-                app([str(arg) for arg in args], prog_name="blockusers")
-        return int(str(caught.value.code))
+            return run_app(args)
 
     return run

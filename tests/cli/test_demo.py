@@ -105,9 +105,9 @@ def test_the_demo_shows_everything(bare: Any, monkeypatch: pytest.MonkeyPatch) -
     assert not re.search(r"\+?\d{12}", ran.stdout)
 
 
-def test_the_demo_fits_a_terminal(real_terminal: Any) -> None:
+def test_the_demo_fits_a_terminal(at_terminal: Any) -> None:
     """Of 80x24, together with the line that started it and the prompt after it."""
-    shown = real_terminal("demo", "--users", "100").stdout
+    shown = at_terminal("demo", "--users", "100", whole=True).stderr
     rows = shown.count("\n") - shown.count("\x1b[1A")  # a bar moves up to draw itself again
 
     assert rows <= 22
@@ -127,6 +127,7 @@ def test_the_demos_commands_can_be_copied(
 
 def test_the_demo_shows_what_is_wrong(bare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were a user lost, it would say so and fail."""
+    monkeypatch.setattr(demo, "RULES", attrs.evolve(demo.RULES, magic=False))
     monkeypatch.setattr(Sandbox, "blocklist", lambda _: frozenset({"16505550001"}))
     ran = bare("demo", "--users", "100")
 

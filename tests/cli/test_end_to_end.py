@@ -5,13 +5,18 @@ from __future__ import annotations
 import csv
 import random
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import phonenumbers
+import pytest
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
+from blockusers import Client
+from blockusers.cli import account
 from blockusers.sandbox import MAGIC
+from tests.support import quick
 
 MISTAKES = ("0049 151 23456789", "4.91512E+12", "(650) 555-0123", "anna@example.com", "12345")
 EMPTY = 10
@@ -64,8 +69,9 @@ def build(chance: random.Random) -> tuple[list[str], Counter[str], int]:
     return lines, Counter(done=done, failed=len(lasting) + len(mistakes)), len(repeats)
 
 
-def test_blocks_a_whole_table(bare: Any, tmp_path: Path) -> None:
+def test_blocks_a_whole_table(bare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every distinct user of every region is in the output exactly once, with its status."""
+    monkeypatch.setattr(account, "Client", partial(Client, retry=quick()))
     lines, expected, repeats = build(random.Random(5))
     table, output = tmp_path / "numbers.csv", tmp_path / "out.csv"
     with table.open("w", newline="", encoding="utf-8-sig") as file:

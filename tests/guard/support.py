@@ -30,13 +30,15 @@ class Server:
     ranks: list[Rank] = attrs.field(factory=list)
     gate: asyncio.Event | None = None
     """While it is not set, requests that have come are not answered."""
+    holds: Operation | None = None
+    """The operation for which that holds; None for both."""
 
     async def __call__(
         self, operation: Operation, users: Sequence[str], rank: Rank
     ) -> Sequence[Answer]:
         self.asked.append((operation, tuple(users)))
         self.ranks.append(rank)
-        if self.gate is not None:
+        if self.gate is not None and self.holds in {None, operation}:
             await self.gate.wait()
         answers = self.script(operation, users)
         if answers is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from blockusers import (
@@ -18,7 +19,8 @@ from blockusers import (
     Status,
 )
 from blockusers.guard.answers import Answer, is_full, refuses_all, result_of
-from tests.guard.support import block
+from blockusers.guard.intents import Rank
+from tests.guard.support import block, unblock
 
 ANNA = "16505550001"
 INTENT = block(ANNA, 1000.0)
@@ -51,7 +53,7 @@ def outcome(status: Status, code: int | None = None, *, uncertain: bool = False)
 )
 def test_results(answer: Answer, done: bool, is_retried: bool, lost: bool) -> None:
     """An intent is done, settled, or tried again; lost is what may still take effect."""
-    result = result_of(INTENT, answer, 1000.0, room=True)
+    result = result_of(INTENT, answer, 1000.0)
 
     assert (result.done, result.retry_at is not None, result.lost) == (done, is_retried, lost)
     assert bool(result.reason) is not done
@@ -79,9 +81,28 @@ def test_is_full() -> None:
     assert not is_full(outcome(Status.DONE))
 
 
-def test_waits_without_room() -> None:
-    """In a full list with nobody to evict, the waits grow; else the first try is at once."""
+def test_a_full_list() -> None:
+    """A block waits for the room that is made; without any it is tried again after longer waits."""
     full = BlocklistFull("full", 139101)
+    made, none = result_of(INTENT, full, 1000.0, room_after=2.0), result_of(INTENT, full, 1000.0)
 
-    assert result_of(INTENT, full, 1000.0, room=True).retry_at == 1000.0
-    assert result_of(INTENT, full, 1000.0, room=False).retry_at == 1001.0
+    assert (made.retry_at, made.tries) == (1002.0, 0)
+    assert (none.retry_at, none.tries) == (1001.0, 1)
+
+
+def test_unblocks_that_fail() -> None:
+    """An unblock that failed is tried again; one that was to make room leaves that to others."""
+    failed = outcome(Status.FAILED, 131047)
+
+    assert result_of(unblock(ANNA, 1000.0), failed, 1000.0).retry_at == 1001.0
+    assert result_of(unblock(ANNA, 1000.0, Rank.MAKE_ROOM), failed, 1000.0).retry_at is None
+
+
+def test_who_may_be_blocked() -> None:
+    """A block that failed after a lost answer may have taken effect."""
+    uncertain = attrs.evolve(INTENT, uncertain=True)
+    failed = outcome(Status.FAILED, 131047)
+
+    assert result_of(uncertain, failed, 1000.0).may_be_blocked
+    assert not result_of(INTENT, failed, 1000.0).may_be_blocked
+    assert result_of(INTENT, outcome(Status.DONE), 1000.0).may_be_blocked

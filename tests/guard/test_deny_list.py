@@ -222,39 +222,58 @@ async def test_verdicts(deny_list: DenyList, case: str) -> None:
 
 
 async def test_recognizes(deny_list: DenyList, store: SqliteStore) -> None:
-    """Ids that have no entry of their own may be learned, and are known then."""
+    """All ids of a sender lead to one entry once they are learned, and are one person."""
     await deny_list.add([SHORT, "US.7"])
     verdict = await deny_list.recognize([LONG, BSUID, PARENT, "US.7", "nobody"], HERE)
 
     assert verdict.entry is not None
-    assert verdict.aliases == dict.fromkeys([BSUID, PARENT], verdict.entry.user)
+    assert verdict.person == verdict.entry.user == SHORT
+    assert verdict.aliases == dict.fromkeys([BSUID, PARENT, "US.7"], SHORT)
     assert BSUID not in repr(verdict)
+    assert SHORT not in repr(verdict)
     await store.want([], verdict.aliases)
-    for known in (BSUID, PARENT):
-        assert (await deny_list.recognize([known], HERE)).entry == verdict.entry
+    for known in (LONG, BSUID, PARENT, "US.7"):
+        again = await deny_list.recognize([known], HERE)
+        assert (again.entry, again.person, again.aliases) == (verdict.entry, SHORT, {})
     assert await deny_list.recognize(["US.99"], HERE) == Verdict()
+
+
+async def test_what_one_number_learns_for_itself(deny_list: DenyList, store: SqliteStore) -> None:
+    """An alias that is not shared is known on its own number alone."""
+    await deny_list.add([ANN])
+    verdict = await deny_list.recognize([ANN, BSUID], HERE, is_shared=False)
+    await store.want([], verdict.aliases)
+
+    assert BSUID not in verdict.aliases
+    assert await deny_list.match(BSUID, phone_number_id=HERE)
+    assert not await deny_list.match(BSUID, phone_number_id=THERE)
+    assert (await deny_list.recognize([ANN, BSUID], HERE, is_shared=False)).aliases == {}
+
+
+async def test_removes_by_an_alias(deny_list: DenyList, store: SqliteStore) -> None:
+    """Who is removed by an id that was learned is not denied any more."""
+    await deny_list.add([ANN])
+    await store.want([], {BSUID: ANN})
+
+    assert await deny_list.remove([BSUID]) == Change(removed=1)
+    assert await users(deny_list) == []
 
 
 async def test_an_exception_is_learned_as_well(deny_list: DenyList) -> None:
     """Who is allowed by one id is so by the others."""
     await deny_list.add([ANN], action="allow")
 
-    assert await deny_list.recognize([ANN, BSUID], HERE) == Verdict(None, {BSUID: ANN})
+    assert await deny_list.recognize([ANN, BSUID], HERE) == Verdict(None, ANN, {BSUID: ANN})
 
 
 async def test_keys(deny_list: DenyList) -> None:
-    """One key stands for a person, however their ids are spelled; numbers come first."""
+    """The key of an id is the same however it is spelled."""
     assert deny_list.key("+1 650 555 1231") == ANN
     assert deny_list.key(PARENT) == PARENT
-    assert deny_list.person([PARENT, BSUID, SHORT]) == LONG
-    assert deny_list.person([LONG]) == LONG
-    assert deny_list.person([PARENT, BSUID]) == BSUID
     assert deny_list.digest("wamid.1") == deny_list.digest("wamid.1") != deny_list.digest("wamid.2")
     assert len(deny_list.digest("wamid.1")) == 16
     with pytest.raises(ValueError, match="^id_: names nobody"):
         deny_list.key("nobody")
-    with pytest.raises(ValueError, match="^ids: none of them names anybody"):
-        deny_list.person(["nobody"])
 
 
 async def test_region(store: SqliteStore) -> None:
@@ -343,7 +362,7 @@ async def test_erases(deny_list: DenyList, store: SqliteStore) -> None:
 
 
 def intent(deny_list: DenyList, number: str, **fields: Any) -> Intent:
-    key = deny_list.person([number])
+    key = deny_list.key(number)
     entry = fields.pop("entry", key)
     return Intent(HERE, key, Operation.BLOCK, f"+{number}", (number,), entry, **fields)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import attrs
 import pytest
 
 from blockusers import (
@@ -106,9 +107,8 @@ async def test_the_newest_intent_wins_while_a_request_is_on_its_way(
 ) -> None:
     """An answer settles no intent that is newer than its request."""
     server = Server(gate=asyncio.Event())
-    await deny(store, ANNA)
     async with draining(store, server):
-        await store.want([block(ANNA, clock())], {})
+        await store.want([attrs.evolve(block(ANNA, clock()), entry="")], {})
         await until(lambda: server.asked)
         await store.want([unblock(ANNA, clock())], {})
         assert server.gate is not None
@@ -295,6 +295,73 @@ async def test_one_invalid_user_harms_no_other(store: SqliteStore, clock: Clock)
     assert len(server.asked) <= 14
 
 
+async def test_a_request_that_is_invalid_for_everybody_is_no_storm(
+    store: SqliteStore, clock: Clock
+) -> None:
+    """Where every user is refused as invalid, few requests are sent, and the number pauses."""
+    people = [f"1650555{number:04}" for number in range(200)]
+    invalid = InvalidRequest("Unknown API version", 100, status=400)
+    server = Server(lambda _, users: [invalid] * len(users))
+    await deny(store, *people)
+    async with draining(store, server) as drain:
+        await store.want([block(each, clock()) for each in people], {})
+        await until(lambda: drain.state is State.PAUSED)
+
+    assert len(server.asked) == 40
+    assert (await store.counts(PHONE_NUMBER_ID)).blocks == 200
+
+
+async def test_a_long_list_holds_nobody_up(store: SqliteStore, clock: Clock) -> None:
+    """While a list of unblocks gets no answer, somebody who writes is blocked."""
+    people = [f"1650556{number:04}" for number in range(101)]
+    server = Server()
+    await deny(store, *people, ANNA)
+    async with draining(store, server):
+        await store.want([block(each, clock()) for each in people], {})
+        await until(lambda: settled(store))
+        server.holds = UNBLOCK
+        server.gate = asyncio.Event()
+        await store.remove(Filter(people))
+        await until(lambda: server.asked[-1][0] is UNBLOCK)
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: ANNA in server.blocked)
+        server.gate.set()
+        await until(lambda: settled(store))
+
+    assert server.blocked == {ANNA}
+
+
+async def test_a_list_that_fails_is_tried_again(store: SqliteStore, clock: Clock) -> None:
+    """Users of a long list wait for their time, while nothing else happens."""
+    began = clock()
+    transient = Outcome(ANNA, Status.FAILED, faults=(Fault(139103, "Internal error"),))
+    server = Server(lambda *_: [transient] if clock() < began + 1 else None)
+    async with draining(store, server):
+        await store.want([attrs.evolve(block(ANNA, clock()), entry="", rank=Rank.BULK)], {})
+        await until(lambda: server.asked)
+        await pass_time(clock, store, 1.0)
+        await until(lambda: settled(store))
+
+    assert server.blocked == {ANNA}
+    assert server.ranks == [Rank.BULK] * 2
+
+
+async def test_a_lost_block_that_failed_later_is_undone(store: SqliteStore, clock: Clock) -> None:
+    """Who may have been blocked by a lost request is unblocked with the entry."""
+    failed = Outcome(ANNA, Status.FAILED, faults=(Fault(131047, "No"),))
+    answers = [[Outcome(ANNA, Status.UNKNOWN)], [failed]]
+    server = Server(lambda *_: answers.pop(0) if answers else None, blocked={ANNA})
+    await deny(store, ANNA)
+    async with draining(store, server):
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: len(answers) == 1)
+        await pass_time(clock, store, 1.0)
+        await until(lambda: settled(store))
+        await store.remove(Filter([ANNA]))
+        await pass_time(clock, store, LATE)
+        await until(lambda: server.blocked == set())
+
+
 # --------------------------------------------------------------------------- a full list
 
 
@@ -325,6 +392,47 @@ async def test_those_blocked_longest_ago_make_room(store: SqliteStore, clock: Cl
     assert [operation for operation, _ in server.asked[-2:]] == [UNBLOCK, BLOCK]
     assert set(server.asked[-2][1]) == set(people[:3])
     assert server.ranks[-2] is Rank.MAKE_ROOM
+
+
+async def test_who_cannot_be_unblocked_holds_no_room(store: SqliteStore, clock: Clock) -> None:
+    """If the one blocked longest ago cannot be unblocked, the next makes room."""
+    people = [f"1650555{number:04}" for number in range(4)]
+    server = Server()
+    set_capacity(server, 3)
+    full = server.script
+
+    def script(operation: Operation, users: Sequence[str]) -> Sequence[Answer] | None:
+        if operation is UNBLOCK and people[0] in users:
+            return [Outcome(people[0], Status.FAILED, faults=(Fault(131047, "No"),))]
+        return full(operation, users)
+
+    server.script = script
+    await deny(store, *people)
+    async with draining(store, server):
+        for person in people:
+            clock.now += 1
+            await store.want([block(person, clock())], {})
+            await until(lambda: len(server.blocked) == min(3, people.index(person) + 1))  # noqa: B023
+            await pass_time(clock, store, 1.0)
+        await until(lambda: settled(store))
+
+    assert server.blocked == {people[0], *people[2:]}
+
+
+async def test_those_for_whom_there_is_room_are_blocked(store: SqliteStore, clock: Clock) -> None:
+    """Of more people than there is room for, some are blocked, though all were refused at first."""
+    people = [f"1650555{number:04}" for number in range(9)]
+    server = Server()
+    set_capacity(server, 3)
+    await deny(store, *people)
+    async with draining(store, server):
+        await store.want([block(each, clock()) for each in people], {})
+        await until(lambda: server.asked)
+        for seconds in (1.0, 2.0, 4.0):
+            await pass_time(clock, store, seconds)
+        await until(lambda: server.blocked)
+
+    assert len(server.blocked) <= 3
 
 
 @pytest.mark.parametrize("on_full", ["stop", "evict"])

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import attrs
+import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -359,6 +360,54 @@ async def test_one_account_does_not_speak_for_another(
         assert await guard.handle(body, signed(body, "another secret")) == 200
 
 
+async def test_one_account_changes_nothing_of_another(
+    sandbox: Sandbox, deny_list: DenyList, clock: Clock
+) -> None:
+    """A signature for one number moves no entry of another number, nor one of all numbers."""
+    webhook = Webhook({FIRST: APP_SECRET, SECOND: "another secret"}, "a token")
+    await deny_list.add([ANNA], scope=SECOND)
+    await deny_list.add([CARL])
+    async with guard_of(sandbox, deny_list, webhook=webhook) as guard:
+        for number in (FIRST, "999"):
+            for old in (ANNA, CARL):
+                body = changed_number(old, BEN, number, clock())
+                assert await guard.handle(body, signed(body)) == 200
+        assert [entry.user async for entry in deny_list.entries()] == [ANNA, CARL]
+
+        body = changed_number(ANNA, BEN, SECOND, clock())
+        assert await guard.handle(body, signed(body, "another secret")) == 200
+        assert [entry.user async for entry in deny_list.entries()] == [BEN, CARL]
+
+
+def changed_number(old: str, new: str, phone_number_id: str, at: float) -> bytes:
+    """Return the body of a webhook that tells of a new number."""
+    message = {
+        "from": old,
+        "id": f"wamid.{old}.{phone_number_id}",
+        "timestamp": str(int(at)),
+        "type": "system",
+        "system": {"type": "user_changed_number", "wa_id": new},
+    }
+    value = {
+        "metadata": {"display_phone_number": "15550783881", "phone_number_id": phone_number_id},
+        "messages": [message],
+    }
+    entry = {"id": "1", "changes": [{"field": "messages", "value": value}]}
+    return orjson.dumps({"object": "whatsapp_business_account", "entry": [entry]})
+
+
+async def test_it_may_be_opened_again(sandbox: Sandbox, deny_list: DenyList, clock: Clock) -> None:
+    """A guard that was closed works again once it is opened."""
+    await deny_list.add([ANNA])
+    guard = guard_of(sandbox, deny_list)
+    async with guard:
+        pass
+    async with guard:
+        sandbox.message_from(ANNA)
+        await guard.see(Sighting(FIRST, (ANNA,), clock()))
+        await until(lambda: sandbox.blocklist() == {ANNA})
+
+
 async def test_an_outage_of_the_store_is_503(
     guard: Guard, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,6 +423,25 @@ async def test_an_outage_of_the_store_is_503(
 
     assert store is guard.deny_list.store
     assert sandbox.blocklist() == {ANNA}
+
+
+async def test_the_status_tells_of_an_outage(
+    sandbox: Sandbox, deny_list: DenyList, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a webhook that could not be written down, the status raises, until a write worked."""
+
+    async def failing(*_: object) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    await deny_list.add([ANNA])
+    body = webhook_of(ANNA, phone_number_id=FIRST, at=clock())
+    async with guard_of(sandbox, deny_list, sweep_every=60.0) as guard:
+        await until(lambda: state_is(guard, "draining"))
+        monkeypatch.setattr(deny_list.store, "want", failing)
+
+        assert await guard.handle(body, signed(body)) == 503
+        with pytest.raises(StoreUnavailable, match="the disk is full"):
+            await guard.status()
 
 
 async def test_a_guard_that_is_not_open(sandbox: Sandbox, deny_list: DenyList) -> None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import attrs
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from blockusers import Fault, Operation, Outcome, Status
@@ -37,12 +37,15 @@ class Server:
     answer: asyncio.Future[Sequence[Answer]] | None = None
     late: list[tuple[float, Operation, Sequence[str]]] = attrs.field(factory=list)
     """Requests without an answer that take effect at a moment."""
+    waited_for: asyncio.Event = attrs.field(factory=asyncio.Event)
+    """Set when the drain begins to wait: for an answer, or for something to do."""
 
     async def __call__(
         self, operation: Operation, users: Sequence[str], _: Rank
     ) -> Sequence[Answer]:
         self.request = operation, users
         self.answer = asyncio.get_running_loop().create_future()
+        self.waited_for.set()
         return await self.answer
 
     def apply(self, operation: Operation, users: Sequence[str]) -> None:
@@ -118,6 +121,7 @@ class WatchedQueue:
 
     async def wait(self, _: float) -> None:
         self.world.idle.set()
+        self.world.server.waited_for.set()
         await self.world.change.wait()
         self.world.change.clear()
         self.world.idle.clear()
@@ -150,7 +154,8 @@ class World:
         """Wait until the drain waits for the server, or has nothing to do."""
         self.change.set()
         while self.server.request is None and (self.change.is_set() or not self.idle.is_set()):
-            await asyncio.sleep(0)
+            self.server.waited_for.clear()
+            await self.server.waited_for.wait()
 
     def start(self) -> None:
         drain = Drain(PHONE_NUMBER_ID, self, self.server, self.denied_by, LATE)  # type: ignore[arg-type]
@@ -186,7 +191,6 @@ def _chances() -> list[Step]:
     return steps
 
 
-@settings(max_examples=max(60, settings.get_current_profile_name() == "explore" and 3000))
 @given(st.lists(st.sampled_from(_chances()), min_size=10, max_size=40))
 def test_histories(steps: list[Step]) -> None:
     """In the end all denied people who wrote are blocked, and nobody whom nothing denies."""

@@ -13,7 +13,7 @@ import pytest
 
 from blockusers.guard.entries import Entry
 from blockusers.guard.intents import Counts, Intent, Rank, Result
-from blockusers.guard.stores.protocol import Filter, Found, Store, StoreUnavailable
+from blockusers.guard.stores.protocol import CHANGES_KEPT, Filter, Found, Store, StoreUnavailable
 from blockusers.guard.stores.sqlite import SqliteStore
 from blockusers.values.outcome import Operation
 from tests.support import Clock
@@ -63,6 +63,8 @@ async def has_blocked(store: Store, *intents: Intent) -> None:
     await store.want(intents, {})
     async with store.queue(HERE) as queue:
         await queue.settle([Result(each, done=True) for each in await queue.take(100, LATE)])
+        records = await queue.rechecks(100)
+        await queue.rechecked({record.person: record.entry for record in records}, [])
 
 
 async def taken(store: Store) -> list[str]:
@@ -222,15 +224,51 @@ async def test_an_alias_outlives_a_new_import(store: Store, clock: Clock) -> Non
 
 
 async def test_moves(store: Store) -> None:
-    """Entries move with their fields, but for those that were added since."""
+    """Entries move with their fields, but for those that were added since, by any clock."""
     old = entry(reason="spam", origin="a", expires_at=5000.0)
-    await store.add([old, entry(origin="later", added_at=960.0)])
+    later = entry(origin="later", added_at=950.0 + 301)
+    await store.add([old, later])
 
     assert await store.move([ANN, CAT], BOB, 950.0, "m1")
-    assert await entries(store) == [
-        entry(origin="later", added_at=960.0),
-        attrs.evolve(old, user=BOB),
+    assert await entries(store) == [later, attrs.evolve(old, user=BOB)]
+
+
+async def test_records_follow_a_move(store: Store) -> None:
+    """Who has a new number and then a new id is looked at again after each."""
+    await has_blocked(store, block())
+    await store.want([], {BSUID: ANN})
+    await store.move([ANN], BOB, 950.0, "m1")
+    async with store.queue(HERE) as queue:
+        (record,) = await queue.rechecks(9)
+        assert (record.person, record.entry) == (ANN, BOB)
+        await queue.rechecked({ANN: BOB}, [])
+    assert await store.move([BSUID], "US.2", 950.0, "m2")
+
+    assert await to_recheck(store) == {ANN}
+
+
+async def test_moves_of_some_scopes(store: Store) -> None:
+    """Only entries of the scopes that are given move, and no aliases."""
+    await store.add([entry(), entry(scope="1"), entry(scope="2")])
+    await store.want([], {BSUID: ANN})
+
+    assert await store.move([ANN], BOB, 950.0, "m1", ["2"])
+    assert [(each.user, each.scope) for each in await entries(store)] == [
+        (ANN, "*"),
+        (ANN, "1"),
+        (BOB, "2"),
     ]
+    assert not await store.move([BSUID], "US.2", 950.0, "m2", ["2"])
+    assert {each.entry.user for each in await store.find([BSUID])} == {ANN}
+
+
+async def test_changes_that_come_in_reverse(store: Store) -> None:
+    """Who came back to a number stays there, though the older change comes last."""
+    await store.add([entry()])
+
+    assert not await store.move([BOB], ANN, 960.0, "m2")
+    assert not await store.move([ANN], BOB, 950.0, "m1")
+    assert [each.user for each in await entries(store)] == [ANN]
 
 
 async def test_each_move_is_heeded_once(store: Store) -> None:
@@ -468,13 +506,14 @@ async def test_only_the_newest_version_is_settled(store: Store) -> None:
 
 
 async def test_erased_while_it_was_sent(store: Store) -> None:
-    """Who was erased in between, and is blocked now, is to be looked at again."""
+    """Of somebody who was erased in between nothing is written down again."""
     await store.want([block()], {})
     async with store.queue(HERE) as queue:
         intents = await queue.take(9, LATE)
         await store.erase([ANN], [ANN])
         await queue.settle([Result(each, done=True) for each in intents])
-        assert [record.person for record in await queue.rechecks(9)] == [ANN]
+        assert await queue.rechecks(9) == []
+    assert await store.counts(HERE) == Counts()
 
 
 @pytest.mark.parametrize(("lost", "due"), [(False, 1000.0), (True, 1030.0)])
@@ -564,7 +603,8 @@ async def test_changes_lead_to_a_recheck(store: Store, change: str) -> None:
     assert await to_recheck(store) == {ANN}
     async with store.queue(HERE) as queue:
         (record,) = await queue.rechecks(9)
-        assert (record.user, record.ids, record.entry) == (f"+{ANN}", (ANN, BSUID), ANN)
+        moved_to = "1777" if change == "moved away" else ANN
+        assert (record.user, record.ids, record.entry) == (f"+{ANN}", (ANN, BSUID), moved_to)
         assert record.blocked_at == 1000.0
         await queue.rechecked({ANN: ANN}, [])
         assert await queue.rechecks(9) == []
@@ -653,6 +693,8 @@ async def test_forgets(store: Store, clock: Clock) -> None:
     again = [block(person, message="m1") for person in (ANN, BOB)]
     assert [each.person for each in await store.want(again, {})] == [ANN]
     assert await taken(store) == [CAT, ANN]
+    assert not await store.move(["1"], "2", 950.0, "m1")
+    await store.forget(2000.1 + CHANGES_KEPT)
     assert await store.move(["1"], "2", 950.0, "m1")
 
 

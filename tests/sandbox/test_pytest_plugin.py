@@ -100,7 +100,10 @@ def test_the_client_in_strict_mode(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         test_asyncio=ASYNC_TEST.format(mark="asyncio"), test_anyio=ASYNC_TEST.format(mark="anyio")
     )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-o", "asyncio_mode=strict")
+    settings = ("asyncio_mode=strict", "asyncio_default_fixture_loop_scope=function")
+    result = pytester.runpytest_inprocess(
+        "-p", "no:cacheprovider", *(f"--override-ini={each}" for each in settings)
+    )
 
     result.assert_outcomes(passed=4)
 
@@ -111,7 +114,7 @@ def test_the_client_without_pytest_asyncio(pytester: pytest.Pytester) -> None:
         test_anyio=ASYNC_TEST.format(mark="anyio"),
         test_plain="def test_client(blockusers_client):\n    pass",
     )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:asyncio")
 
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines("*requested an async fixture 'blockusers_client'*")

@@ -14,13 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 import attrs
 
 from blockusers.guard.entries import Action, Entry
-from blockusers.guard.intents import Counts, Intent, Record, Result
+from blockusers.guard.intents import Counts, Intent, Rank, Record, Result
 from blockusers.values.errors import BlockUsersError
+
+CHANGES_KEPT: Final = 30 * 24 * 3600.0
+"""Seconds for which changes of numbers are remembered, so that none is applied twice."""
 
 
 class StoreUnavailable(BlockUsersError):
@@ -32,6 +35,11 @@ class Found(NamedTuple):
 
     id: str
     entry: Entry
+
+    @property
+    def is_alias(self) -> bool:
+        """Whether the id is an alias of the entry's user."""
+        return self.id != self.entry.user
 
 
 @attrs.frozen
@@ -47,13 +55,15 @@ class Filter:
 class Queue(Protocol):
     """The intents of one business number, in the hands of the only drain of it."""
 
-    async def take(self, limit: int, late: float) -> Sequence[Intent]:
+    async def take(
+        self, limit: int, late: float, ranks: Collection[Rank] = tuple(Rank)
+    ) -> Sequence[Intent]:
         """Return the oldest open intents that are due, at most *limit*, and note them as sent.
 
-        All are of one operation and of one rank, the first rank that has any.  What is taken is
-        not taken again before it is settled, whatever is wanted meanwhile; or before another drain
-        takes over.  The note says that a request with this operation may take effect for *late*
-        seconds after its end; see `settle` and `Store.queue`.
+        All are of one operation and of one rank, the first of *ranks* that has any.  What is taken
+        is not taken again before it is settled, whatever is wanted meanwhile; or before another
+        drain takes over.  The note says that a request with this operation may take effect for
+        *late* seconds after its end; see `settle` and `Store.queue`.
         """
         ...
 
@@ -81,8 +91,8 @@ class Queue(Protocol):
         """
         ...
 
-    async def due_at(self) -> float | None:
-        """Return when the next open intent is due; None if there is none."""
+    async def due_at(self, ranks: Collection[Rank] = tuple(Rank)) -> float | None:
+        """Return when the next open intent of these ranks is due; None if there is none."""
         ...
 
     async def rechecks(self, limit: int) -> Sequence[Record]:

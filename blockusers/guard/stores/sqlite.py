@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from blockusers.guard.entries import Entry
-from blockusers.guard.intents import Counts, Intent, Record, Result
+from blockusers.guard.intents import Counts, Intent, Rank, Record, Result
 from blockusers.guard.stores import sqlite_entries as entry_sql
 from blockusers.guard.stores import sqlite_intents as intent_sql
 from blockusers.guard.stores.protocol import Filter, Found
@@ -228,12 +228,19 @@ class SqliteQueue:
         now = self._clock()
         await self._write(partial(intent_sql.take_over, number=self._number, now=now))
 
-    async def take(self, limit: int, late: float) -> Sequence[Intent]:
+    async def take(
+        self, limit: int, late: float, ranks: Collection[Rank] = tuple(Rank)
+    ) -> Sequence[Intent]:
         """Return the oldest open intents that are due; see `Queue.take`."""
-        now = self._clock()
-        return await self._write(
-            lambda connection: intent_sql.take(connection, self._number, limit, late, now)
+        work = partial(
+            intent_sql.take,
+            number=self._number,
+            limit=limit,
+            late=late,
+            ranks=ranks,
+            now=self._clock(),
         )
+        return await self._write(work)
 
     async def settle(self, results: Iterable[Result]) -> None:
         """Note what became of intents that were taken; see `Queue.settle`."""
@@ -247,9 +254,9 @@ class SqliteQueue:
             lambda connection: intent_sql.make_room(connection, self._number, count, kept, now)
         )
 
-    async def due_at(self) -> float | None:
+    async def due_at(self, ranks: Collection[Rank] = tuple(Rank)) -> float | None:
         """Return when the next open intent is due; None if there is none."""
-        return await self._read(partial(intent_sql.due_at, number=self._number))
+        return await self._read(partial(intent_sql.due_at, number=self._number, ranks=ranks))
 
     async def rechecks(self, limit: int) -> Sequence[Record]:
         """Return records whose people may not be denied any more."""

@@ -27,6 +27,8 @@ _ENTRY: Final = """
     r.text, o.text, e.added_at, e.expires_at
 """
 _TEXTS: Final = "JOIN texts AS o ON o.id = e.origin JOIN texts AS r ON r.id = e.reason"
+_CLOCKS_DIFFER: Final = 300.0
+"""Seconds by which our clock and Meta's may differ."""
 _VALUES: Final = "(SELECT value FROM json_each(?))"
 _KEY: Final = "user = ? AND scope = ? AND is_deny = ? AND origin = ?"
 
@@ -290,25 +292,32 @@ def move(
 ) -> bool:
     """Move the entries of *old* that were added before *at* to *new*, once for each message."""
     olds = [id_ for id_ in old if id_ != new]
-    later = f"SELECT 1 FROM moves WHERE target IN {_VALUES} AND at > ?"
-    applied = "SELECT 1 FROM moves WHERE message = ? AND message != ''"
-    if connection.execute(later, (listed(olds), at)).fetchone():
-        return False
-    if connection.execute(applied, (message,)).fetchone():
+    if _is_outdated(connection, olds, at, message):
         return False
     rows = [
         row
         for row in _rows_of(connection, olds)
-        if row[5] <= at and (scopes is None or row[1] in scopes)
+        if row[5] <= at + _CLOCKS_DIFFER and (scopes is None or row[1] in scopes)
     ]
     _move_entries(connection, rows, new, now)
     moved = scopes is None and _move_aliases(connection, olds, new, rows)
-    if not rows and not moved:
-        return False
-    connection.execute(
-        "INSERT OR IGNORE INTO moves VALUES (?, ?, ?, ?)", (message, new, compact(at), now)
+    # That somebody on the list came by the new id is noted, too: an older change may come late.
+    if rows or moved or _rows_of(connection, [new]):
+        values = message, new, compact(at), now
+        connection.execute("INSERT OR IGNORE INTO moves VALUES (?, ?, ?, ?)", values)
+    return bool(rows or moved)
+
+
+def _is_outdated(
+    connection: sqlite3.Connection, olds: Sequence[str], at: float, message: str
+) -> bool:
+    """Return whether the change was applied already, or one of *olds* was taken since."""
+    later = f"SELECT 1 FROM moves WHERE target IN {_VALUES} AND at > ?"
+    applied = "SELECT 1 FROM moves WHERE message = ? AND message != ''"
+    return bool(
+        connection.execute(later, (listed(olds), at)).fetchone()
+        or connection.execute(applied, (message,)).fetchone()
     )
-    return True
 
 
 def _move_entries(connection: sqlite3.Connection, rows: list[_Row], new: str, now: float) -> None:
@@ -321,6 +330,10 @@ def _move_entries(connection: sqlite3.Connection, rows: list[_Row], new: str, no
     connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", changed)
     _count_texts(connection, changed, 1)
     _count_texts(connection, (there[row[:4]] for row in changed if row[:4] in there), -1)
+    connection.execute(
+        f"UPDATE records SET entry = ? WHERE entry IN {_VALUES}",
+        (new, listed({row[0] for row in rows})),
+    )
     _delete(connection, rows, now)
     mark(connection, [new])
 
@@ -338,6 +351,7 @@ def _move_aliases(
         f"UPDATE aliases SET user = ?, orphaned_at = NULL WHERE user IN {_VALUES}",
         (new, listed({row[0] for row in rows})),
     )
+    mark(connection, old)
     moved = connection.execute(
         f"UPDATE OR REPLACE aliases SET id = ? WHERE id IN {_VALUES}", (new, listed(old))
     )

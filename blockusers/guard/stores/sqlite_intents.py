@@ -13,7 +13,8 @@ import attrs
 
 from blockusers.guard.intents import Counts, Intent, Rank, Record, Result
 from blockusers.guard.stores.intent_state import OPPOSITE, IntentRow
-from blockusers.guard.stores.sqlite_entries import listed, next_number, related
+from blockusers.guard.stores.protocol import CHANGES_KEPT
+from blockusers.guard.stores.sqlite_entries import listed, next_number
 from blockusers.guard.stores.times import compact
 from blockusers.values.outcome import Operation
 
@@ -84,7 +85,7 @@ def forget(connection: sqlite3.Connection, before: float, now: float) -> bool:
         Whether it is time to scrub.
     """
     connection.execute("DELETE FROM intents WHERE state = 0 AND settled_at < ?", (before,))
-    connection.execute("DELETE FROM moves WHERE made_at < ?", (before,))
+    connection.execute("DELETE FROM moves WHERE made_at < ?", (before - CHANGES_KEPT,))
     scrubbed = connection.execute(
         "UPDATE sequence SET scrubbed_at = ? WHERE scrubbed_at <= ?", (now, now - _SCRUBBED_EVERY)
     )
@@ -139,18 +140,26 @@ def take_over(connection: sqlite3.Connection, number: str, now: float) -> None:
 
 
 def take(
-    connection: sqlite3.Connection, number: str, limit: int, late: float, now: float
+    connection: sqlite3.Connection,
+    number: str,
+    *,
+    limit: int,
+    late: float,
+    ranks: Collection[Rank],
+    now: float,
 ) -> list[Intent]:
     """Return the oldest intents that are due, of one operation and of the first rank."""
-    rows = _due(connection, number, limit, now)
+    rows = _due(connection, number, limit, ranks, now)
     for row in rows:
         row.take(late)
         _save(connection, row)
     return [row.intent() for row in rows]
 
 
-def _due(connection: sqlite3.Connection, number: str, limit: int, now: float) -> list[IntentRow]:
-    for rank in Rank:
+def _due(
+    connection: sqlite3.Connection, number: str, limit: int, ranks: Collection[Rank], now: float
+) -> list[IntentRow]:
+    for rank in sorted(ranks):
         pages = [
             _select(
                 connection,
@@ -165,7 +174,7 @@ def _due(connection: sqlite3.Connection, number: str, limit: int, now: float) ->
     return []
 
 
-def due_at(connection: sqlite3.Connection, number: str) -> float | None:
+def due_at(connection: sqlite3.Connection, number: str, ranks: Collection[Rank]) -> float | None:
     """Return when the next open intent is due."""
     found = [
         connection.execute(
@@ -175,7 +184,7 @@ def due_at(connection: sqlite3.Connection, number: str) -> float | None:
             """,
             (number, rank.value, operation),
         ).fetchone()[0]
-        for rank in Rank
+        for rank in ranks
         for operation in OPPOSITE
     ]
     return min((float(due) for due in found if due is not None), default=None)
@@ -185,36 +194,33 @@ def settle(connection: sqlite3.Connection, results: Iterable[Result], now: float
     """Note what became of intents, and who is blocked now."""
     for result in results:
         intent = result.intent
-        number, person = intent.phone_number_id, intent.person
-        if result.done and intent.operation is Operation.BLOCK:
-            _record(connection, intent, now)
+        row = _load(connection, intent.phone_number_id, intent.person)
+        if row is None:  # somebody has erased it meanwhile
+            continue
+        row.settle(result, now)
+        _save(connection, row)
+        if intent.operation is Operation.BLOCK:
+            if result.may_be_blocked and intent.entry:
+                _record(connection, intent, now)
         elif result.done:
-            connection.execute(
-                "DELETE FROM records WHERE person = ? AND number = ?", (person, number)
-            )
-        elif result.retry_at is None and intent.operation is Operation.UNBLOCK:
-            connection.execute(
-                "UPDATE records SET blocked_at = ? WHERE person = ? AND number = ?",
-                (compact(now), person, number),
-            )
-        row = _load(connection, number, person)
-        if row is not None:  # nobody has erased it meanwhile
-            row.settle(result, now)
-            _save(connection, row)
+            _delete_record(connection, intent)
+        elif result.retry_at is None:
+            _put_last(connection, intent, now)
+
+
+def _delete_record(connection: sqlite3.Connection, intent: Intent) -> None:
+    key = intent.person, intent.phone_number_id
+    connection.execute("DELETE FROM records WHERE person = ? AND number = ?", key)
+
+
+def _put_last(connection: sqlite3.Connection, intent: Intent, now: float) -> None:
+    """Let others make room before somebody who could not be unblocked."""
+    values = compact(now), intent.person, intent.phone_number_id
+    connection.execute("UPDATE records SET blocked_at = ? WHERE person = ? AND number = ?", values)
 
 
 def _record(connection: sqlite3.Connection, intent: Intent, now: float) -> None:
-    """Note that somebody is blocked; the list may have changed since that was decided."""
-    keys = listed(related(connection, (intent.entry, intent.person)))
-    (is_denied, is_allowed) = connection.execute(
-        f"""
-        SELECT EXISTS (SELECT 1 FROM entries WHERE user = ? AND is_deny = 1
-                       AND (expires_at IS NULL OR expires_at > ?)),
-               EXISTS (SELECT 1 FROM entries WHERE user IN {_VALUES} AND is_deny = 0)
-        """,
-        (intent.entry, now, keys),
-    ).fetchone()
-    recheck = next_number(connection) if is_allowed or not is_denied else None
+    """Note that somebody is blocked, to be checked again: the list may have changed meanwhile."""
     connection.execute(
         "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
@@ -224,7 +230,7 @@ def _record(connection: sqlite3.Connection, intent: Intent, now: float) -> None:
             json.dumps(intent.ids),
             intent.entry,
             compact(now),
-            recheck,
+            next_number(connection),
         ),
     )
 
