@@ -35,7 +35,7 @@ WEBHOOK = Webhook(
 
 async def open_guard(app: web.Application) -> AsyncIterator[None]:
     """Keep the guard open as long as the bot runs; it goes on with what it had to do before."""
-    deny_list = DenyList(SqliteStore(os.environ.get("DENY_STORE", "deny.db")))
+    deny_list = DenyList(SqliteStore(os.environ.get("BLOCKUSERS_STORE", "deny.db")))
     async with Guard([Account.from_env()], deny_list, webhook=WEBHOOK) as guard:
         app[GUARD] = guard
         yield
@@ -49,7 +49,7 @@ async def on_webhook(request: web.Request) -> web.Response:
         for number, sender, text in messages(json.loads(body)):
             if "free money" in text.lower():
                 # Blocked now, and each time they write, on all numbers.
-                await guard.deny([sender], reason=f"spam: {text:.40}", origin="bot")
+                await guard.deny([sender], reason="spam", origin="bot")
             elif not await guard.deny_list.match(sender, phone_number_id=number):
                 LOG.warning("to answer: %s", text)
     return web.Response(status=status)

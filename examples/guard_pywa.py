@@ -27,7 +27,9 @@ from blockusers import Account
 from blockusers.guard import DenyList, Guard, Sighting, SqliteStore
 
 LOG = logging.getLogger("bot")
-GUARD = Guard([Account.from_env()], DenyList(SqliteStore(os.environ.get("DENY_STORE", "deny.db"))))
+GUARD = Guard(
+    [Account.from_env()], DenyList(SqliteStore(os.environ.get("BLOCKUSERS_STORE", "deny.db")))
+)
 
 
 @asynccontextmanager

@@ -109,7 +109,7 @@ def start(name: str, folder: Path, prepare: Callable[[Sandbox], object]) -> Iter
                 "TELEGRAM_SERVER": "http://{}:{}".format(*telegram.getsockname()),
                 "TELEGRAM_TOKEN": "42:abc",
                 "MODERATORS": "4711,4712",
-                "DENY_STORE": str(folder / "deny.db"),
+                "BLOCKUSERS_STORE": str(folder / "deny.db"),
             },
             stdout=output,
             stderr=subprocess.STDOUT,

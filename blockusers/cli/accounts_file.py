@@ -28,7 +28,9 @@ def read_accounts(screen: Screen, path: Path) -> Sequence[Account]:
         rows = orjson.loads(read_secret(screen, path, "--accounts"))
     except orjson.JSONDecodeError as error:
         raise UsageError(f"{name}, line {error.lineno}: broken JSON: {error.msg}") from None
-    if not isinstance(rows, list) or not rows:
+    if rows == []:
+        raise UsageError(f"{name}: names no account")
+    if not isinstance(rows, list):
         raise UsageError(
             f'{name}: must be a list: [{{"phone_number_id": "…", "access_token": "…"}}, …]'
         )
@@ -45,7 +47,9 @@ def _account(name: str, row: Any) -> Account:
     if not isinstance(row, dict):
         raise UsageError(f"{name}: must be an object, with the fields {', '.join(_FIELDS)}")
     if unknown := sorted(row.keys() - {*_FIELDS}):
-        raise UsageError(f"{name}: there is no field {unknown[0]!r}; {', '.join(_FIELDS)} are")
+        raise UsageError(
+            f"{name}: there is no field {unknown[0]!r}; the fields are {', '.join(_FIELDS)}"
+        )
     if missing := [field for field in _FIELDS[:2] if field not in row]:
         raise UsageError(f"{name}: {missing[0]} is missing")
     try:

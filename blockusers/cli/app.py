@@ -21,7 +21,7 @@ from blockusers.cli.base import Command, Group
 from blockusers.cli.checking import check_entry, in_words, totals_of
 from blockusers.cli.demo import Demo
 from blockusers.cli.guard import guard
-from blockusers.cli.input_files import count, reader_of
+from blockusers.cli.input_files import count, doubts, reader_of
 from blockusers.cli.job import check_quotes, filter_done, read_users, run_job
 from blockusers.cli.sample_data import make_sample
 from blockusers.cli.sandbox_server import serve
@@ -86,6 +86,7 @@ def _job_command(operation: Operation) -> Callable[..., None]:
             done = workplace.journal.done(operation) if workplace.journal else ()
             inputs = filter_done(reading, reader_of(region), done)
             screen.complain(inputs.complaints)
+            screen.complain(doubts(inputs.users, reader_of(region)))
             result = run_job(workplace, operation, inputs)
             if as_json:
                 process.emit_lines([json.dumps(to_json(result))])

@@ -6,7 +6,14 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from typing import Any
 
-from blockusers.cli.input_files import Entry, Reading, count, unusable
+from blockusers.cli.input_files import (
+    ONLY_TEN_DIGITS,
+    Entry,
+    Reading,
+    count,
+    lacks_country_code,
+    unusable,
+)
 from blockusers.cli.process import printable
 from blockusers.values.outcome import written
 from blockusers.values.users import Reader
@@ -19,12 +26,11 @@ def check_entry(entry: Entry, reader: Reader, blocked: Container[str] | None) ->
         found = reader.read(entry.value)
     except ValueError as error:
         return checked | {"kind": "rejected", "note": str(error)}
-    bare = len(found.key) == 10 and found.wire == found.key
     return checked | {
         "kind": "BSUID" if found.is_bsuid else "phone number",
         "user": found.wire,
         "blocked": None if blocked is None else checked["input"] in blocked,
-        "note": "only 10 digits: is the country code missing?" if bare else None,
+        "note": ONLY_TEN_DIGITS if lacks_country_code(entry.value, reader) else None,
     }
 
 

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-import attrs
 import typer
 
 from blockusers.cli import help_texts, options, process
 from blockusers.cli.base import Command, Group
-from blockusers.cli.deny_file import Fields, NewFile, header, line_of, row_of
+from blockusers.cli.deny_adding import Fields, add
+from blockusers.cli.deny_file import header, line_of, new_file, row_of
 from blockusers.cli.deny_import import Plan, Result, import_into, read_files
 from blockusers.cli.deny_list import ListPlace, find_list
-from blockusers.cli.deny_looking import Chosen, check_all, totals_of
+from blockusers.cli.deny_looking import Chosen, Hits, check_all, in_words, totals_of
 from blockusers.cli.expiry import read_expiry
-from blockusers.cli.input_files import Reading, count, reader_of
+from blockusers.cli.input_files import (
+    ONLY_TEN_DIGITS,
+    Reading,
+    count,
+    doubts,
+    lacks_country_code,
+    reader_of,
+)
 from blockusers.cli.job import check_quotes, read_users, say_how_to_type
 from blockusers.cli.process import UsageError, describe, printable
 from blockusers.cli.questions import is_confirmed
 from blockusers.cli.screen import Screen
 from blockusers.cli.summary import to_go_on
 from blockusers.guard.deny_list import DenyList
-from blockusers.guard.entries import EVERYWHERE, Change
+from blockusers.guard.entries import EVERYWHERE, Action, Change, Entry
 from blockusers.values.masking import mask
 from blockusers.values.outcome import written
 
@@ -43,7 +51,7 @@ def _add(
     *,
     users: options.SomeUsers,
     scope: options.Scope = EVERYWHERE,
-    reason: options.Reason = "",
+    reason: options.Reason = None,
     origin: Annotated[
         str, typer.Option("--origin", metavar="NAME", help="Who says so, such as your name.")
     ] = "",
@@ -59,11 +67,15 @@ def _add(
     screen = Screen(quiet=quiet)
     check_quotes(users)
     found = find_list(screen, store, hash_key_file, region)
-    fields = Fields(scope, "allow" if allow else "deny", reason, origin, read_expiry(expires))
-    change = found.run(lambda deny_list: deny_list.add(users, **attrs.asdict(fields)))
+    fields = Fields(scope, "allow" if allow else "deny", origin, reason, read_expiry(expires))
+    added = found.run(lambda deny_list: add(deny_list, users, fields))
+    change = added.change
     _complain(screen, change)
+    for user in users:
+        if lacks_country_code(user, reader_of(region)):
+            screen.tell(f"{mask(user)} has {ONLY_TEN_DIGITS}", "yellow")
     same = len(users) - len(change.refused) - change.added - change.updated
-    screen.say(f"{found}: {_sum_up(change.added, change.updated, same)}")
+    screen.say(f"{found}: {_sum_up(change.added, change.updated, same)}{_ends(added.ending)}")
     raise typer.Exit(process.SOME_NOT if change.refused else process.ALL_DONE)
 
 
@@ -90,21 +102,35 @@ def _remove(
     reading = Reading()
     if users or files or (origin is None and scope is None):
         reading = read_users(screen, users, files, column)
-    elif not yes and not is_confirmed(screen, _what_goes(found, origin, scope), otherwise=_SURE):
-        screen.tell("nothing was done")
-        raise typer.Exit(process.SOME_NOT)
     screen.complain(reading.complaints, always=True)
     names = [entry.value for entry in reading.entries] if users or files else None
+    chosen = Chosen(scope=scope, origin=origin)
+    hits, unknown = found.run(partial(_look_up, chosen, names))
+    if unknown:
+        screen.tell(unknown)
+        raise typer.Exit(process.SOME_NOT)
+    if hits and not yes and (files or not users):
+        _ask_for(screen, f"{count(hits.total(), 'entry')} will be removed{in_words(hits)}")
     change = found.run(lambda deny_list: deny_list.remove(names, scope=scope, origin=origin))
     _complain(screen, change)
-    screen.say(f"{found}: {count(change.removed, 'entry')} removed")
+    screen.say(f"{found}: {count(change.removed, 'entry')} removed{in_words(hits)}")
     bad = change.refused or reading.complaints
     raise typer.Exit(process.SOME_NOT if bad else process.ALL_DONE)
 
 
-def _what_goes(found: ListPlace, origin: str | None, scope: str | None) -> str:
-    number = found.run(lambda deny_list: deny_list.count(scope=scope, origin=origin))
-    return f"{count(number, 'entry')} will be removed; whom the guard blocked for them, it unblocks"
+async def _look_up(
+    chosen: Chosen, users: Sequence[Any] | None, deny_list: DenyList
+) -> tuple[Hits, str]:
+    """Count what will be removed; if that is nothing, say whether the origin is unknown."""
+    hits = await chosen.hits(deny_list, users)
+    return hits, "" if hits else await chosen.unknown_origin(deny_list)
+
+
+def _ask_for(screen: Screen, consequence: str) -> None:
+    question = f"{consequence}. The guard unblocks whom it blocked for them."
+    if not is_confirmed(screen, question, otherwise=_SURE):
+        screen.tell("nothing was done")
+        raise typer.Exit(process.SOME_NOT)
 
 
 @app.command("import", cls=Command, help=help_texts.DENY_IMPORT)
@@ -122,7 +148,7 @@ def _import(
         ),
     ] = None,
     scope: options.Scope = EVERYWHERE,
-    reason: options.Reason = "",
+    reason: options.Reason = None,
     expires: options.Expires = None,
     allow: options.Allow = False,
     region: options.Region = None,
@@ -134,14 +160,16 @@ def _import(
     """Add the users in files."""
     screen = Screen(quiet=quiet)
     found = find_list(screen, store, hash_key_file, region)
-    fields = Fields(scope, "allow" if allow else "deny", reason, expires_at=read_expiry(expires))
+    action: Action = "allow" if allow else "deny"
+    fields = Fields(scope, action, reason=reason, expires_at=read_expiry(expires))
     say_how_to_type(screen, files)
     plan = read_files(files, column, fields, origin=origin)
     for note in plan.notes:
         screen.say(note, "dim")
-    for complaint in plan.complaints:
-        screen.tell(complaint, "yellow")
+    screen.complain(plan.complaints, always=True)
     result = import_into(found, plan, screen)
+    users = (user.value for _, batch in plan.batches for user in batch)
+    screen.complain(doubts(users, reader_of(region)), always=True)
     raise typer.Exit(_conclude(plan, result, screen, found))
 
 
@@ -154,7 +182,7 @@ def _conclude(plan: Plan, result: Result, screen: Screen, found: ListPlace) -> i
     parts += [f"{rejected:,} rejected"] if rejected else []
     parts += [f"{count(plan.empty, 'empty cell')} skipped"] if plan.empty else []
     parts += [f"{plan.expired:,} expired since the export"] if plan.expired else []
-    say(f"{found}: {', '.join(parts)}, after {result.seconds:.1f} s")
+    say(f"{found}: {', '.join(parts)}, after {result.seconds:.1f} s{_ends(result.ending)}")
     if result.error is not None:
         screen.tell(f"ended early: {describe(result.error)}", "bold red")
         again = to_go_on(result.error, "import again")
@@ -196,6 +224,14 @@ def _sum_up(added: int, updated: int, same: int) -> str:
     return ", ".join(parts)
 
 
+def _ends(ending: int) -> str:
+    """Say it if somebody who was added again is not denied for ever."""
+    if not ending:
+        return ""
+    verb = "expires" if ending == 1 else "expire"
+    return f"; {ending:,} of them {verb} as before, unless you add --expires never"
+
+
 def _complain(screen: Screen, change: Change) -> None:
     for outcome in change.refused:
         screen.tell(f"rejected: {mask(written(outcome.input))} {outcome.fault}", "yellow")
@@ -221,19 +257,37 @@ def _list(
     found = find_list(screen, store, hash_key_file)
     found.require()
     chosen = Chosen(scope=scope, origin=origin, action=action)
-    number = found.run(partial(_print, chosen, json_lines=json_lines))
-    screen.say(f"{count(number, 'entry')}{_of_hashes(found)}")
+    _print(screen, found, chosen, _as_json if json_lines else _as_text, process.emit)
 
 
-async def _print(chosen: Chosen, deny_list: DenyList, *, json_lines: bool) -> int:
-    number = 0
-    async for entry in chosen.entries(deny_list):
-        row = row_of(entry)
-        # The names come first, so that `cut -f1` has them.
-        plain = "\t".join(printable(row[name]) for name in _LISTED)
-        process.emit(json.dumps(row) if json_lines else plain)
-        number += 1
-    return number
+def _as_json(entry: Entry) -> str:
+    return json.dumps(row_of(entry))
+
+
+def _as_text(entry: Entry) -> str:
+    row = row_of(entry)
+    # The names come first, so that `cut -f1` has them.
+    return "\t".join(printable(row[name]) for name in _LISTED)
+
+
+def _print(
+    screen: Screen,
+    found: ListPlace,
+    chosen: Chosen,
+    line: Callable[[Entry], str],
+    emit: Callable[[str], object],
+) -> None:
+    """Write a line for each entry that is chosen, and say how many there are."""
+
+    async def work(deny_list: DenyList) -> tuple[int, str]:
+        number = 0
+        async for entry in chosen.entries(deny_list):
+            emit(line(entry))
+            number += 1
+        return number, "" if number else await chosen.unknown_origin(deny_list)
+
+    number, unknown = found.run(work)
+    screen.say(unknown or f"{count(number, 'entry')}{_of_hashes(found)}")
 
 
 def _of_hashes(found: ListPlace) -> str:
@@ -246,10 +300,7 @@ def _check(
     users: options.Users = None,
     files: options.Files = None,
     column: options.Column = None,
-    number: Annotated[
-        str | None,
-        typer.Option("--number", metavar="ID", help="On this business number: its id."),
-    ] = None,
+    number: options.Number = None,
     region: options.Region = None,
     store: options.Store = options.DEFAULT_STORE,
     hash_key_file: options.HashKeyFile = None,
@@ -294,33 +345,19 @@ def _export(
     found = find_list(screen, store, hash_key_file)
     found.require()
     chosen = Chosen(scope=scope, origin=origin, action=action)
-    hashed = found.hash_key is not None
-    if output is None:
-        number = found.run(partial(_write, chosen, process.emit, hashed=hashed))
-    else:
-        with NewFile(output) as file:
-            number = found.run(partial(_write, chosen, partial(print, file=file), hashed=hashed))
-    screen.say(f"{count(number, 'entry')}{_of_hashes(found)}")
-
-
-async def _write(
-    chosen: Chosen, emit: Callable[[str], object], deny_list: DenyList, *, hashed: bool
-) -> int:
-    emit(header(hashed=hashed))
-    number = 0
-    async for entry in chosen.entries(deny_list):
-        emit(line_of(entry))
-        number += 1
-    return number
+    first = header(hashed=found.hash_key is not None)
+    with contextlib.ExitStack() as stack:
+        emit: Callable[[str], object] = process.emit
+        if output is not None:
+            emit = partial(print, file=stack.enter_context(new_file(output)))
+        emit(first)
+        _print(screen, found, chosen, line_of, emit)
 
 
 @app.command("status", cls=Command, help=help_texts.DENY_STATUS)
 def _status(
     *,
-    numbers: Annotated[
-        list[str] | None,
-        typer.Option("--number", metavar="ID", help="Show what a guard has to do for this id."),
-    ] = None,
+    numbers: options.Numbers = None,
     store: options.Store = options.DEFAULT_STORE,
     hash_key_file: options.HashKeyFile = None,
     quiet: options.Quiet = False,

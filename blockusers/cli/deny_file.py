@@ -5,36 +5,28 @@ Spreadsheets open it, so no cell of it is run as a formula there.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
-import stat
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import attrs
+import orjson
 
 from blockusers.cli import expiry
+from blockusers.cli.deny_adding import Fields
+from blockusers.cli.input_files import DELIMITERS, Reading
 from blockusers.cli.input_files import Entry as Input
-from blockusers.cli.input_files import Reading
 from blockusers.cli.journal import cell, no_formula
 from blockusers.cli.process import UsageError, reason_of
-from blockusers.guard.entries import EVERYWHERE, Action, Entry
+from blockusers.guard.entries import Entry
 
 COLUMNS: Final = ("user", "scope", "action", "reason", "origin", "added", "expires")
 _HASHED: Final = ("user_hash", *COLUMNS[1:])
-
-
-@attrs.frozen
-class Fields:
-    """What entries say beside the user."""
-
-    scope: str = EVERYWHERE
-    action: Action = "deny"
-    reason: str = ""
-    origin: str = ""
-    expires_at: float | None = None
 
 
 # Writing.
@@ -58,64 +50,100 @@ def header(*, hashed: bool) -> str:
     return ",".join(_HASHED if hashed else COLUMNS)
 
 
-class NewFile:
-    """A file that takes the place of an older one when all of it is written.
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[IO[str]]:
+    """Open a file that takes the place of an older one when all of it is written.
 
     Only its owner can read it.
+
+    Raises:
+        UsageError: It cannot be written there.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._draft = path.with_name(f".{path.name}.{os.getpid()}")
-
-    def __enter__(self) -> io.TextIOWrapper:
-        try:
-            if self._path.exists() and not stat.S_ISREG(self._path.stat().st_mode):
-                raise UsageError(
-                    f"--output {self._path}: must be a file, not a folder, device or pipe"
-                )
-            file = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        except OSError as error:
-            raise UsageError(f"--output {self._path}: {reason_of(error)}") from None
-        self._file = os.fdopen(file, "w", encoding="utf-8", newline="")
-        return self._file
-
-    def __exit__(self, error: object, *_: object) -> None:
-        try:
-            self._file.close()
-            if error is None:
-                self._draft.replace(self._path)
-        finally:
-            self._draft.unlink(missing_ok=True)
+    try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"--output {path}: must be a file, not a folder, device or pipe")
+        # Nobody else can have put a link where it is written.
+        number, draft = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    except OSError as error:
+        raise UsageError(f"--output {path}: {reason_of(error)}") from None
+    try:
+        with os.fdopen(number, "w", encoding="utf-8", newline="") as file:
+            yield file
+        Path(draft).replace(path)
+    finally:
+        Path(draft).unlink(missing_ok=True)
 
 
 # Reading.
 
 
-def is_export(text: str) -> bool:
-    """Whether `deny export` has written *text*.
+@attrs.frozen
+class Export:
+    """The text of a file that `deny export` has written, or a spreadsheet after it."""
+
+    lines: Sequence[str]
+    """Its lines below the names of the columns."""
+    start: int
+    """How many lines are above these."""
+    names: Sequence[str]
+    """The columns, in their order."""
+    delimiter: str
+
+
+def find_export(text: str) -> Export | None:
+    """Return the export that *text* is, whatever its separator and the order of its columns.
+
+    None if it is no export.
 
     Raises:
-        ValueError: It has, and there are hashes in it.
+        ValueError: It is one that cannot be imported.
     """
-    first = text.partition("\n")[0]
-    if first == header(hashed=True):
+    lines = text.split("\n")
+    start = next((at for at, line in enumerate(lines) if _says_something(line)), 0)
+    if _is_json_entry(lines[start]):
+        raise ValueError("`deny list --json` printed it; import what `deny export` writes")
+    delimiter = max(DELIMITERS, key=lines[start].count)
+    (cells,) = csv.reader([lines[start]], delimiter=delimiter, skipinitialspace=True)
+    names = [cell.strip().casefold() for cell in cells]
+    if "action" not in names or not {"user", "user_hash"} & {*names}:
+        return None
+    if "user_hash" in names:
         raise ValueError("it holds hashes, which cannot be imported; copy the list's file instead")
-    return first == header(hashed=False)
+    if missing := [name for name in COLUMNS if name not in names and name != "added"]:
+        raise ValueError(
+            f"has the columns 'user' and 'action', as `deny export` writes them, but no column"
+            f" {missing[0]!r}; export the list again, or rename the column 'action'"
+        )
+    return Export(lines[start + 1 :], start + 1, names, delimiter)
 
 
-def read_export(name: str, text: str) -> tuple[dict[Fields, list[Input]], Reading]:
-    """Read what `deny export` has written.
+def _is_json_entry(line: str) -> bool:
+    with contextlib.suppress(orjson.JSONDecodeError):
+        row = orjson.loads(line)
+        return isinstance(row, dict) and {"user", "action"} <= row.keys()
+    return False
+
+
+def _says_something(line: str) -> bool:
+    """Whether it is a row: not empty, no comment, and not the line that Excel puts above."""
+    return bool(line.strip()) and not line.lstrip().startswith("#") and line[:4] != "sep="
+
+
+def read_export(name: str, export: Export) -> tuple[dict[Fields, list[Input]], Reading]:
+    """Read an export.
 
     Returns:
         The users with the same fields, in their order; and what else was found.
     """
     found: dict[Fields, list[Input]] = {}
     other = Reading()
-    for number, row in _rows(name, text):
+    for number, row in _rows(name, export):
         where = f"{name}, line {number}"
+        if not any(row.values()):
+            other.empty += 1
+            continue
         try:
-            fields = _fields(row)
+            fields = _fields(row, len(export.names))
         except ValueError as error:
             other.complaints.append(f"{where}: {error}")
         else:
@@ -123,18 +151,19 @@ def read_export(name: str, text: str) -> tuple[dict[Fields, list[Input]], Readin
     return found, other
 
 
-def _rows(name: str, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(text.split("\n"))
+def _rows(name: str, export: Export) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(export.lines, export.names, delimiter=export.delimiter)
     try:
         for row in reader:
-            yield reader.line_num, row
+            yield export.start + reader.line_num, row
     except csv.Error as error:
-        raise UsageError(f"{name}, line {reader.line_num}: {error}") from None
+        line = export.start + reader.line_num
+        raise UsageError(f"{name}, line {line}: {error}") from None
 
 
-def _fields(row: dict[str, Any]) -> Fields:
-    if None in row or None in row.values():
-        raise ValueError(f"must have {len(COLUMNS)} cells")
+def _fields(row: dict[str, Any], cells: int) -> Fields:
+    if any(row.pop(None, ())) or None in row.values():  # type: ignore[call-overload]
+        raise ValueError(f"must have {cells} cells")
     if row["action"] not in {"deny", "allow"}:
         raise ValueError("the action must be deny or allow")
     try:

@@ -6,6 +6,7 @@ What is there already is not changed, so an import that was interrupted is simpl
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,19 +14,20 @@ from typing import Final
 
 import attrs
 
-from blockusers.cli.deny_file import Fields, is_export, read_export
+from blockusers.cli.deny_adding import Added, Fields, add
+from blockusers.cli.deny_file import Export, find_export, read_export
 from blockusers.cli.deny_list import ListPlace
 from blockusers.cli.input_files import Entry as Input
 from blockusers.cli.input_files import Reading, load_text, name_of, read_text
 from blockusers.cli.process import Interrupted, UsageError
-from blockusers.cli.screen import Meter, Screen
+from blockusers.cli.screen import MOST_COMPLAINTS, Meter, Screen
 from blockusers.guard.deny_list import DenyList
-from blockusers.guard.entries import Change
 from blockusers.values.errors import BlockUsersError
 from blockusers.values.masking import mask
-from blockusers.values.outcome import written
+from blockusers.values.outcome import Outcome, written
 
 _AT_ONCE: Final = 32_000
+_KINDS: Final = 12
 
 
 @attrs.define
@@ -63,8 +65,10 @@ class Result:
     """Users that the store was given so far."""
     added: int = 0
     updated: int = 0
-    rejections: list[tuple[int, int, str]] = attrs.field(factory=list[tuple[int, int, str]])
-    """Of users who were rejected: which batch, which user of it, and why."""
+    ending: int = 0
+    """Entries that were there and end, because no other end was given."""
+    rejections: list[tuple[str, Outcome]] = attrs.field(factory=list[tuple[str, Outcome]])
+    """The users who were rejected, and where they are."""
     error: Exception | None = None
     """What ended it early; an `Interrupted` too."""
     seconds: float = 0.0
@@ -74,14 +78,13 @@ class Result:
         """Users who were there already, repeats in the files among them."""
         return self.given - len(self.rejections) - self.added - self.updated
 
-    def note(
-        self, batch: int, given: int, change: Change, rejections: Iterable[tuple[int, str]]
-    ) -> None:
-        """Count what the store did with some users of a batch."""
-        self.given += given
-        self.added += change.added
-        self.updated += change.updated
-        self.rejections += [(batch, index, why) for index, why in rejections]
+    def note(self, users: Sequence[Input], added: Added) -> None:
+        """Count what the store did with some users."""
+        self.given += len(users)
+        self.added += added.change.added
+        self.updated += added.change.updated
+        self.ending += added.ending
+        self.rejections += _rejected(users, added.change.refused)
 
 
 def read_files(
@@ -102,10 +105,10 @@ def read_files(
     for path in files:
         name, text = name_of(path), load_text(path)
         try:
-            exported = is_export(text)
+            export = find_export(text)
         except ValueError as error:
             raise UsageError(f"{name}: {error}") from None
-        if not exported:
+        if export is None:
             reading = read_text(path, text, column)
             own = path.name if name != "stdin" else name
             origin_of_file = own if origin is None else origin
@@ -117,12 +120,12 @@ def read_files(
                 " reason, origin and expiry; leave out the options that set them, and --column"
             )
         else:
-            _take_export(plan, name, text)
+            _take_export(plan, name, export)
     return plan
 
 
-def _take_export(plan: Plan, name: str, text: str) -> None:
-    batches, other = read_export(name, text)
+def _take_export(plan: Plan, name: str, export: Export) -> None:
+    batches, other = read_export(name, export)
     plan.take(other)
     now = time.time()
     for fields, users in batches.items():
@@ -147,34 +150,40 @@ def import_into(deny_list: ListPlace, plan: Plan, screen: Screen) -> Result:
             deny_list.run(partial(_import, plan, result, meter))
     except (BlockUsersError, Interrupted) as error:
         result.error = error
-    for _, _, why in sorted(result.rejections):
-        screen.tell(why, "yellow")
     result.seconds = time.monotonic() - began
+    _show_rejections(screen, result.rejections)
     return result
 
 
 async def _import(plan: Plan, result: Result, meter: Meter, deny_list: DenyList) -> None:
-    for number, (fields, users) in enumerate(plan.batches):
-        # Neighbours are stored beside each other: this order takes half the time.
-        order = sorted(range(len(users)), key=lambda index: _sorted_by(users[index]))
-        for start in range(0, len(order), _AT_ONCE):
-            piece = order[start : start + _AT_ONCE]
-            change = await deny_list.add(
-                [users[index].value for index in piece], **attrs.asdict(fields)
-            )
-            result.note(number, len(piece), change, _rejections(piece, users, change))
-            meter.advance(len(piece), len(change.refused))
+    for fields, users in plan.batches:
+        for start in range(0, len(users), _AT_ONCE):
+            piece = users[start : start + _AT_ONCE]
+            added = await add(deny_list, [user.value for user in piece], fields)
+            result.note(piece, added)
+            meter.advance(len(piece), len(added.change.refused))
 
 
-def _sorted_by(user: Input) -> str:
-    return written(user.value).lstrip("+")
+def _rejected(users: Sequence[Input], refused: Iterable[Outcome]) -> Iterator[tuple[str, Outcome]]:
+    """Yield where each user was who was rejected; both are in the same order."""
+    left = iter(users)
+    for outcome in refused:
+        yield next(user.where for user in left if user.value == outcome.input), outcome
 
 
-def _rejections(
-    piece: Sequence[int], users: Sequence[Input], change: Change
-) -> Iterator[tuple[int, str]]:
-    """Yield the index of each user who was rejected, and why."""
-    left = iter(piece)
-    for outcome in change.refused:  # in the order of the piece
-        index = next(each for each in left if users[each].value == outcome.input)
-        yield index, f"{users[index].where}: {mask(written(outcome.input))} {outcome.fault}"
+def _show_rejections(screen: Screen, rejections: Sequence[tuple[str, Outcome]]) -> None:
+    screen.complain(
+        [f"{where}: {mask(written(each.input))} {each.fault}" for where, each in rejections],
+        always=True,
+    )
+    if len(rejections) > MOST_COMPLAINTS:
+        kinds = Counter(str(each.fault) for _, each in rejections)
+        screen.table(
+            ("users", "why", "what to do"),
+            [(f"{number:,}", *_why_and_advice(text)) for text, number in kinds.most_common(_KINDS)],
+        )
+
+
+def _why_and_advice(fault: str) -> tuple[str, str]:
+    why, _, advice = fault.partition("; ")
+    return why, advice

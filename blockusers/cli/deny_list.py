@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ import attrs
 from blockusers.cli import process
 from blockusers.cli.process import UsageError
 from blockusers.cli.screen import Screen
-from blockusers.cli.secret_files import read_secret
+from blockusers.cli.secret_files import read_secret, warn_of_readers
 from blockusers.guard.deny_list import DenyList
 from blockusers.guard.stores.protocol import Store
 from blockusers.guard.stores.sqlite import SqliteStore
@@ -34,7 +35,7 @@ class ListPlace:
 
     def require(self) -> None:
         """Raise UsageError if there is no such file: to create one would answer for another."""
-        if not self._is_url and not Path(self.where).exists():
+        if self.is_new:
             raise UsageError(
                 f"{self.where}: there is no such deny list; `blockusers deny add` and `deny import`"
                 " create it, --store or BLOCKUSERS_STORE name another"
@@ -43,6 +44,16 @@ class ListPlace:
     @property
     def _is_url(self) -> bool:
         return "://" in self.where
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is a file that is not there yet."""
+        return not self._is_url and not Path(self.where).exists()
+
+    def warn_of_readers(self, screen: Screen) -> None:
+        """Warn if others may read the file."""
+        if not self._is_url and Path(self.where).is_file():
+            warn_of_readers(screen, Path(self.where))
 
     def store(self) -> Store:
         """Return the store there.
@@ -100,6 +111,7 @@ def values_as_options() -> Iterator[None]:
     except ValueError as error:
         name, _, why = str(error).partition(": ")
         option = "--hash-key-file" if name == "hash_key" else f"--{name.replace('_', '-')}"
+        why = re.sub("`([a-z_]+)`", lambda found: f"--{found[1].replace('_', '-')}", why)
         raise UsageError(f"{option}: {why}") from None
 
 
@@ -115,4 +127,6 @@ def find_list(
         key: str | None = read_secret(screen, hash_key_file, "--hash-key-file")
     else:
         key = os.environ.get(_HASH_KEY) or None
-    return ListPlace(where, key, region)
+    place = ListPlace(where, key, region)
+    place.warn_of_readers(screen)
+    return place

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 import attrs
 
 from blockusers.cli import expiry
 from blockusers.cli.deny_file import row_of
+from blockusers.cli.input_files import ONLY_TEN_DIGITS, count, lacks_country_code
 from blockusers.cli.input_files import Entry as Input
-from blockusers.cli.input_files import count
 from blockusers.cli.process import printable
 from blockusers.guard.deny_list import DenyList
 from blockusers.guard.entries import EVERYWHERE, Action, Entry
 from blockusers.guard.intents import Counts
 from blockusers.values.outcome import written
 from blockusers.values.users import Reader, same_person
+
+_AT_ONCE: Final = 2000
+_MOST_ORIGINS: Final = 10
+
+Hits: TypeAlias = Counter[tuple[str, Action]]
+"""How many entries there are of each origin and action."""
 
 
 @attrs.frozen
@@ -31,6 +37,46 @@ class Chosen:
     def entries(self, deny_list: DenyList) -> AsyncIterator[Entry]:
         """Yield them in the order of their users."""
         return deny_list.entries(scope=self.scope, origin=self.origin, action=self.action)
+
+    async def hits(self, deny_list: DenyList, users: Sequence[Any] | None) -> Hits:
+        """Count those of *users*, or of everybody, by origin and action."""
+        if users is None:
+            return Counter([(each.origin, each.action) async for each in self.entries(deny_list)])
+        names = {
+            key for user in users for name in deny_list.names(user) for key in same_person(name)
+        }
+        keys, found = [deny_list.key(name) for name in names], set[Entry]()
+        for start in range(0, len(keys), _AT_ONCE):
+            part = await deny_list.store.find(keys[start : start + _AT_ONCE])
+            found.update(each.entry for each in part if self._has(each.entry))
+        return Counter((each.origin, each.action) for each in found)
+
+    def _has(self, entry: Entry) -> bool:
+        return self.scope in (None, entry.scope) and self.origin in (None, entry.origin)
+
+    async def unknown_origin(self, deny_list: DenyList) -> str:
+        """If there is no such origin, say so, and which there are."""
+        known = sorted({entry.origin async for entry in deny_list.entries()} - {""})
+        if not self.origin or self.origin in known:
+            return ""
+        return f"no entry has the origin {self.origin!r}; there are: {_shortened(known) or 'none'}"
+
+
+def in_words(hits: Hits) -> str:
+    """Say of which origins entries are, if of several, and how many are exceptions."""
+    origins = sorted({origin for origin, _ in hits})
+    exceptions = sum(number for (_, action), number in hits.items() if action == "allow")
+    parts = [
+        f"of the origins {_shortened([each or '(none)' for each in origins])}"
+        if origins[1:]
+        else "",
+        f"{count(exceptions, 'exception')} among them" if exceptions else "",
+    ]
+    return "".join(f", {part}" for part in parts if part)
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join([*names[:_MOST_ORIGINS], *(["…"] if names[_MOST_ORIGINS:] else [])])
 
 
 # Who is denied.
@@ -46,24 +92,26 @@ class Check:
     """None if the input names nobody."""
     why: str = ""
     """Why it names nobody."""
-    denied_by: dict[str, Entry | None] = attrs.field(factory=dict[str, "Entry | None"])
-    """The entry that denies the user, by the scope: of all numbers, and of those that differ."""
+    decided_by: dict[str, Entry | None] = attrs.field(factory=dict[str, "Entry | None"])
+    """The entry that decides, by the scope: of all numbers, and of those that differ."""
+    doubt: str = ""
+    """What may be wrong with the input."""
 
     @property
     def is_denied(self) -> bool:
         """Whether the user is denied on any of the numbers."""
-        return any(self.denied_by.values())
+        return any(entry and entry.action == "deny" for entry in self.decided_by.values())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        entries = {scope: entry and row_of(entry) for scope, entry in self.denied_by.items()}
+        entries = {scope: entry and row_of(entry) for scope, entry in self.decided_by.items()}
         return {
             "where": self.where,
             "input": self.input,
             "user": self.user,
             "denied": self.is_denied if self.user else None,
             "entries": entries,
-            "note": self.why or None,
+            "note": self.why or self.doubt or None,
         }
 
     def __str__(self) -> str:
@@ -71,7 +119,8 @@ class Check:
         if self.user is None:
             found = f"rejected: {self.why}"
         else:
-            found = "; ".join(_verdict(scope, entry) for scope, entry in self.denied_by.items())
+            verdicts = [_verdict(scope, entry) for scope, entry in self.decided_by.items()]
+            found = "; ".join([*verdicts, self.doubt] if self.doubt else verdicts)
         return printable(f"{where}{self.input}: {found}").replace("\n", " ")
 
 
@@ -79,13 +128,14 @@ def _verdict(scope: str, entry: Entry | None) -> str:
     on = "" if scope == EVERYWHERE else f" on {scope}"
     if entry is None:
         return f"not denied{on}"
+    state = f"denied{on}" if entry.action == "deny" else f"not denied{on}, an exception"
     reasons = [
         entry.reason,
         f"origin {entry.origin}" if entry.origin else "",
         f"until {expiry.as_text(entry.expires_at)}" if entry.expires_at else "",
     ]
     why = ", ".join(filter(None, reasons))
-    return f"denied{on}: {why}" if why else f"denied{on}"
+    return f"{state}: {why}" if why else state
 
 
 async def check_all(
@@ -108,15 +158,26 @@ async def _check(given: Input, reader: Reader, number: str | None, deny_list: De
         user = reader.read(given.value)
     except ValueError as error:
         return Check(given.where, text, why=str(error))
-    scopes = [number] if number else await _scopes_of(user.key, deny_list)
-    denied_by = {scope: await deny_list.match(user.key, phone_number_id=scope) for scope in scopes}
-    return Check(given.where, text, user.wire, denied_by=denied_by)
+    found = await deny_list.store.find([deny_list.key(name) for name in same_person(user.key)])
+    entries = [each.entry for each in found]
+    scopes = (
+        [number]
+        if number
+        else list(dict.fromkeys([EVERYWHERE, *sorted(each.scope for each in entries)]))
+    )
+    decided_by = {
+        scope: await deny_list.match(user.key, phone_number_id=scope) or _exception(entries, scope)
+        for scope in scopes
+    }
+    doubt = ONLY_TEN_DIGITS if lacks_country_code(given.value, reader) else ""
+    return Check(given.where, text, user.wire, decided_by=decided_by, doubt=doubt)
 
 
-async def _scopes_of(user: str, deny_list: DenyList) -> list[str]:
-    """Return the scopes for which the list may say different things about a user."""
-    found = await deny_list.store.find([deny_list.key(name) for name in same_person(user)])
-    return list(dict.fromkeys([EVERYWHERE, *sorted(each.entry.scope for each in found)]))
+def _exception(entries: Sequence[Entry], scope: str) -> Entry | None:
+    """Return the entry that allows somebody who is not denied; None if none does."""
+    allowing = [each for each in entries if each.action == "allow"]
+    own = [each for each in allowing if each.scope == scope]
+    return next(iter(own or [each for each in allowing if each.scope == EVERYWHERE]), None)
 
 
 # How many there are.
@@ -148,7 +209,9 @@ class Totals:
 
     def lines(self) -> list[str]:
         """Say it in lines."""
-        lines = [f"{count(self.entries.total(), 'entry')}, {self.expiring:,} of them with an end"]
+        verb = "expires" if self.expiring == 1 else "expire"
+        ends = f"{self.expiring:,} of them {verb}" if self.expiring else "none expires"
+        lines = [f"{count(self.entries.total(), 'entry')}, {ends}"]
         for (scope, action, origin), number in sorted(self.entries.items()):
             where = "all numbers" if scope == EVERYWHERE else scope
             lines.append(f"  {number:>9,}  {action:5}  {where}  {origin or '(no origin)'}")

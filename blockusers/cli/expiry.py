@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+NEVER: Final = math.inf
+"""The moment at which an entry ends that does not."""
 _SPAN: Final = re.compile(r"([0-9]{1,5})([hdw])")
 _SECONDS: Final = {"h": 3600, "d": 86_400, "w": 604_800}
 
 
 def read_expiry(text: str | None, now: float | None = None) -> float | None:
-    """Return the moment that *text* means, in seconds since 1970; None is never.
+    """Return the moment that *text* means, in seconds since 1970; None if there is none.
 
     Args:
-        text: A span (`12h`, `30d`, `8w`), or the last day (`2026-12-31`), which ends by local time.
+        text: A span (`12h`, `30d`, `8w`), the last day (`2026-12-31`), which ends by local time, or
+            `never`.
         now: What is now; None asks the clock.
 
     Raises:
@@ -23,6 +27,8 @@ def read_expiry(text: str | None, now: float | None = None) -> float | None:
     """
     if text is None:
         return None
+    if text == "never":
+        return NEVER
     now = time.time() if now is None else now
     if span := _SPAN.fullmatch(text):
         moment = now + int(span[1]) * _SECONDS[span[2]]
@@ -39,7 +45,8 @@ def _end_of(text: str) -> float:
         return datetime(day.year, day.month, day.day).timestamp()  # noqa: DTZ001  # local time
     except (ValueError, OverflowError):
         raise ValueError(
-            f"{text!r:.40} is no span such as 12h, 30d or 8w, and no date such as 2026-12-31"
+            f"{text!r:.40} is no span such as 12h, 30d or 8w, no date such as 2026-12-31,"
+            " and not never"
         ) from None
 
 
@@ -50,10 +57,10 @@ def as_text(moment: float | None) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def from_text(text: str) -> float | None:
+def from_text(text: str) -> float:
     """Read what `as_text` has written.
 
     Raises:
         ValueError: It has not.
     """
-    return datetime.fromisoformat(text).timestamp() if text else None
+    return datetime.fromisoformat(text).timestamp() if text else NEVER

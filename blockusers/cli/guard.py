@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -14,8 +14,43 @@ from blockusers.cli.guard_service import Service, find_accounts, serve
 from blockusers.cli.process import UsageError
 from blockusers.cli.screen import Screen
 
+_NOT_IN_THE_SHOW: Final = (
+    "port",
+    "host",
+    "store",
+    "accounts",
+    "forward",
+    "drop_denied",
+    "on_store_error",
+    "on_full",
+    "hash_key_file",
+    "token_file",
+)
+
+
+def _check_options(context: typer.Context, *, sandbox: bool) -> None:
+    """Raise UsageError for options that would do nothing."""
+    given = [
+        param.opts[0]
+        for param in context.command.params
+        if _is_typed(context, param.name or "")
+        and (param.name in _NOT_IN_THE_SHOW if sandbox else param.name == "seconds")
+    ]
+    if given and sandbox:
+        raise UsageError(
+            f"--sandbox has an account and a deny list of its own; leave out {', '.join(given)}"
+        )
+    if given:
+        raise UsageError("--seconds is how long --sandbox runs; add --sandbox, or leave it out")
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
 
 def guard(
+    context: typer.Context,
     *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 picks one.")] = 8080,
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
@@ -55,8 +90,7 @@ def guard(
 ) -> None:
     """Serve the webhook, or show it."""
     screen = Screen(quiet=quiet)
-    if sandbox and (accounts or forward):
-        raise UsageError("--sandbox has an account and a bot of its own; leave out the other")
+    _check_options(context, sandbox=sandbox)
     if sandbox:
         correct = process.run(Show(screen, seconds).run())
         raise typer.Exit(process.ALL_DONE if correct else process.SOME_NOT)

@@ -166,7 +166,7 @@ def conclude(
     if times:
         screen.tell(
             f"  from message to block: median {statistics.median(times):.0f} ms,"
-            f" worst {times[-1]:.0f} ms; Meta's own time comes on top"
+            f" worst {times[-1]:.0f} ms; Meta's time is extra"
         )
     kept_back = sum(each.kept_back for each in seen.values())
     screen.tell(f"  they wrote again: {kept_back} of {len(seen)} messages did not get through")

@@ -1,8 +1,10 @@
-"""What `blockusers guard` prints: a line for each person, and for each number that stops."""
+"""What `blockusers guard` prints: a line for each person, for numbers that stop, for troubles."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -10,11 +12,39 @@ import attrs
 
 from blockusers.cli.screen import Screen
 from blockusers.guard.intents import Result
+from blockusers.guard.service import Notice
+from blockusers.guard.status import GuardStatus
+from blockusers.guard.stores.protocol import StoreUnavailable
 from blockusers.observe.events import DrainChanged, Event
 from blockusers.values.masking import mask
 from blockusers.values.outcome import Operation
 
 _STATES: Final = {"paused": "paused, tried again every minute"}
+
+
+_TROUBLES: Final = {
+    "not_verified": (
+        "somebody could not verify the URL: {}; enter at Meta what WHATSAPP_VERIFY_TOKEN has",
+        "requests that could not verify the URL",
+    ),
+    "wrong_signature": (
+        "a webhook has a wrong signature, or none; is WHATSAPP_APP_SECRET that of this app?",
+        "webhooks with a wrong signature",
+    ),
+    "bot_failed": (
+        "the bot {}; Meta will post the webhook again",
+        "webhooks that the bot did not answer with 200",
+    ),
+    "unknown_number": (
+        "somebody wrote to number {}, for which there is no account; nobody is blocked there",
+        "messages to numbers without an account",
+    ),
+}
+"""What is said of the first trouble of a kind, and what more of them are called."""
+_STORE: Final = "store"
+_LOOKED_EVERY: Final = 10.0
+_A_MINUTE: Final = 6
+"""Looks within a minute."""
 
 
 @attrs.frozen
@@ -27,6 +57,11 @@ class GuardLog:
     clock: Callable[[], float]
     """The time, in seconds since 1970, that the store goes by."""
     _stopped: set[str] = attrs.field(factory=set, init=False)
+    """Numbers that were said to have stopped; and `store`, while that is said to be away."""
+    _more: Counter[str] = attrs.field(factory=Counter[str], init=False)
+    """Of each kind of trouble that was told, how many more there were since."""
+    _unknown: Counter[str] = attrs.field(factory=Counter[str], init=False)
+    """Messages to numbers without an account that were seen."""
 
     def settled(self, results: Sequence[Result]) -> None:
         """Tell of people; not of those who wait while a number pauses, which is told once."""
@@ -47,8 +82,56 @@ class GuardLog:
                 self.screen.tell(self._line(number, "goes on"))
                 self._stopped.discard(number)
 
+    def notice(self, kind: Notice, detail: str) -> None:
+        """Tell that the URL was verified, or of the first trouble of a kind."""
+        if kind == "verified":
+            self.screen.say(self._line("", "the URL was verified"), "green")
+        else:
+            self._trouble(kind, detail)
+
+    async def watch(
+        self, status: Callable[[], Awaitable[GuardStatus]], every: float = _LOOKED_EVERY
+    ) -> None:
+        """Tell for ever of what the guard ignores, and each minute how many troubles there were."""
+        looks = 0
+        while True:
+            await asyncio.sleep(every)
+            try:
+                self._look(await status())
+            except StoreUnavailable as error:
+                if not self._stopped:  # else a number has said that it waits for it
+                    self._stopped.add(_STORE)
+                    self.screen.tell(self._line("", str(error)), "yellow")
+            looks += 1
+            if looks % _A_MINUTE == 0:
+                self._count_troubles()
+
+    def _look(self, status: GuardStatus) -> None:
+        self._stopped.discard(_STORE)
+        unknown = Counter(status.unknown_numbers)
+        for number, times in (unknown - self._unknown).items():
+            self._trouble("unknown_number", number, times)
+        self._unknown.update(unknown - self._unknown)
+
+    def _trouble(self, kind: str, detail: str, times: int = 1) -> None:
+        if kind not in self._more:
+            first, _ = _TROUBLES[kind]
+            self.screen.tell(self._line("", first.format(detail)), "yellow")
+            times -= 1
+        self._more[kind] += times
+
+    def _count_troubles(self) -> None:
+        """Say how many more there were; of what has stopped, the next is the first again."""
+        for kind, number in list(self._more.items()):
+            _, name = _TROUBLES[kind]
+            if number:
+                self.screen.tell(self._line("", f"{number:,} more {name} within a minute"))
+                self._more[kind] = 0
+            else:
+                del self._more[kind]
+
     def _line(self, number: str, text: str) -> str:
-        where = f"{number} " if self.several else ""
+        where = f"{number} " if self.several and number else ""
         return f"{datetime.now():%H:%M:%S} {where}{text}"  # noqa: DTZ005  # local time
 
 

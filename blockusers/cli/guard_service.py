@@ -9,6 +9,7 @@ import shlex
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import attrs
 from aiohttp import web
@@ -30,6 +31,8 @@ from blockusers.guard.webhooks import AppSecret, Webhook
 from blockusers.values.account import Account, is_loopback
 
 _PATH: Final = "/webhook"
+_WAITING: Final = "waiting up to 10 s for what is on its way; Ctrl-C again ends now"
+_ANY: Final = {"0.0.0.0", "::"}  # noqa: S104  # to compare with
 _WHERE: Final = {
     "WHATSAPP_PHONE_NUMBER_ID": "WhatsApp > API Setup, under the phone number",
     "WHATSAPP_ACCESS_TOKEN": "Business settings > System users > Generate token",
@@ -112,6 +115,7 @@ class Service:
             UsageError: It cannot listen there, or an option has no good value.
             StoreUnavailable: The deny list cannot be opened.
         """
+        self._check_forward()
         store = self.deny_list.store()
         log = GuardLog(screen, len(self.accounts) > 1, store.clock)
         with values_as_options():
@@ -130,13 +134,29 @@ class Service:
                 forward=self.forward,
                 drop_denied=self.drop_denied,
                 on_store_error=self.on_store_error,
+                on_notice=log.notice,
             )
         async with contextlib.AsyncExitStack() as stack:
             with values_as_options():
                 await stack.enter_async_context(guard)
             port = await stack.enter_async_context(_listening(app, self.host, self.port))
+            watching = asyncio.create_task(log.watch(guard.status))
+            stack.callback(watching.cancel)
             host = f"[{self.host}]" if ":" in self.host else self.host
             yield guard, f"http://{host}:{port}{_PATH}"
+
+    def _check_forward(self) -> None:
+        """Raise UsageError if it would forward to itself, round and round."""
+        with contextlib.suppress(ValueError):  # a URL that is none is rejected with its own words
+            bot = urlsplit(self.forward or "")
+            own = bot.hostname == self.host or (
+                is_loopback(bot.hostname) and (is_loopback(self.host) or self.host in _ANY)
+            )
+            if own and bot.port == self.port:
+                raise UsageError(
+                    f"--forward {self.forward}: this is where the guard itself listens; name the"
+                    " bot's port, or choose another one for the guard with --port"
+                )
 
 
 @contextlib.asynccontextmanager
@@ -163,20 +183,24 @@ def serve(service: Service, screen: Screen) -> None:
     async def work() -> None:
         async with service.running(screen) as (guard, url):
             entries = await guard.deny_list.count()
-            for line in _greeting(service, url, entries):
+            for line in _greeting(service, url, entries, is_new=is_new):
                 screen.say(line)
             await asyncio.Event().wait()
 
+    is_new = service.deny_list.is_new
     with contextlib.suppress(Interrupted):
-        process.run(work())
+        process.run(work(), on_wait=lambda: screen.tell(_WAITING))
     screen.say("stopped; whoever is still to be blocked is written down for the next start")
 
 
-def _greeting(service: Service, url: str, entries: int) -> list[str]:
+def _greeting(service: Service, url: str, entries: int, *, is_new: bool) -> list[str]:
     numbers = ", ".join(each.phone_number_id for each in service.accounts)
+    where = service.deny_list.where
+    is_file = "://" not in where  # a URL may hold a password
+    place = Path(where).absolute() if is_file else service.deny_list
     lines = [
         f"guarding {count(len(service.accounts), 'number')}: {numbers}",
-        f"deny list: {service.deny_list}, {count(entries, 'entry')}",
+        f"deny list: {place}, {'new, empty' if is_new else count(entries, 'entry')}",
         f"listening at {url}",
         "",
         "Enter in Meta's App Dashboard, under WhatsApp > Configuration:",
@@ -186,9 +210,8 @@ def _greeting(service: Service, url: str, entries: int) -> list[str]:
         "",
     ]
     if not entries:
-        where = service.deny_list.where
-        is_default = where == str(DEFAULT_STORE) or "://" in where  # a URL may hold a password
-        chosen = "" if is_default else f" --store {shlex.quote(where)}"
+        is_named = is_file and where != str(DEFAULT_STORE)
+        chosen = f" --store {shlex.quote(where)}" if is_named else ""
         add = f"blockusers deny add{chosen} +16505551234"
         lines[2:2] = [f"  add somebody, also while this runs: {add}"]
     if not is_loopback(service.host):

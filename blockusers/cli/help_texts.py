@@ -98,7 +98,8 @@ The list is the file [bold]deny.db[/] in this folder, unless [bold]--store[/] or
 [bold]BLOCKUSERS_STORE[/] names another, or Redis ([bold]BLOCKUSERS_REDIS_URL[/])."""
 
 DENY_ADD: Final = f"""\
-Put users on the deny list. A running guard heeds it at once.{_STORE}
+Put users on the deny list. A running guard heeds it at once. Of who is on \
+it already, reason and end stay as they are unless you give others.{_STORE}
 
 \b
 [cyan]blockusers deny add +16505551234 --reason insults --expires 30d[/]
@@ -106,7 +107,7 @@ Put users on the deny list. A running guard heeds it at once.{_STORE}
 
 DENY_REMOVE: Final = f"""\
 Take users off the deny list, or undo an import. The guard then unblocks whom it has blocked \
-itself, and nobody else.{_STORE}
+itself, and nobody else. It asks before it removes a file, an origin or a scope.{_STORE}
 
 \b
 [cyan]blockusers deny remove +16505551234[/]
@@ -131,7 +132,7 @@ DENY_IMPORT: Final = f"""\
 Put the users in files on the deny list; what [cyan]deny export[/] wrote is restored as it was.
 
 A line that names nobody is reported, with its number and the reason, and the others are imported. \
-To import again changes nothing.{_STORE}
+To import again changes nothing but what you give with --reason or --expires.{_STORE}
 
 \b
 [cyan]blockusers deny import june.csv --column phone --reason spam[/]
@@ -147,8 +148,8 @@ Write the entries as CSV, for a spreadsheet, a backup or another list.{_STORE}
 [cyan]blockusers deny import backup.csv --store other.db[/]   what it wrote"""
 
 DENY_ERASE: Final = f"""\
-Forget a user: delete all that the list and the guard know about them, as people may demand. Who \
-is blocked stays blocked; [cyan]blockusers unblock[/] them first if you want to.{_STORE}
+Forget a user: delete their entries, and whatever the guard has stored about them. A block at Meta \
+stays; to lift it, [cyan]blockusers unblock[/] them first.{_STORE}
 
 \b
 [cyan]blockusers deny erase +16505551234[/]

@@ -11,7 +11,7 @@ import contextlib
 import csv
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, TypeAlias
 
@@ -24,7 +24,7 @@ from blockusers.values.masking import mask_all
 from blockusers.values.national import NationalReader
 from blockusers.values.users import INTERNATIONAL, Reader
 
-_DELIMITERS: Final = ",;\t|"
+DELIMITERS: Final = ",;\t|"
 _ONE_COLUMN: Final = "\x1f"
 """Delimiter for one column; no cell contains it, so that `4,91512E+12` is one cell."""
 _JSON_ENDINGS: Final = {".json", ".jsonl", ".ndjson"}
@@ -34,6 +34,9 @@ _BEGINNING: Final = 65_536
 _LARGEST: Final = 64 * 1024**2
 _MOST_NAMES: Final = 20
 _DIGITS_OF_A_NAME: Final = 4
+_NO_CODE: Final = 10
+_MAYBE_BARE: Final = re.compile(r"[^+0-9]*(?:[0-9][^+0-9]*){10}")
+ONLY_TEN_DIGITS: Final = "only 10 digits: is the country code missing?"
 
 
 class Entry(NamedTuple):
@@ -61,6 +64,8 @@ class Reading:
             value = value.strip()
             # An apostrophe makes a cell text in spreadsheets; our own journal has some.
             value = value[1:] if re.match("'[=+@-]", value) else value
+            # As Excel is told to keep all digits of a cell.
+            value = quoted[1] if (quoted := re.fullmatch('="([^"]*)"', value)) else value
         if value == "":
             self.empty += 1
         else:
@@ -77,6 +82,24 @@ class Reading:
 def reader_of(region: str | None) -> Reader:
     """Return what reads users: with national spellings, if a region is named."""
     return INTERNATIONAL if region is None else NationalReader(region)
+
+
+def lacks_country_code(value: Any, reader: Reader) -> bool:
+    """Whether a user may be a number without its country code: ten digits, and no plus."""
+    if not isinstance(value, str) or _MAYBE_BARE.fullmatch(value) is None:
+        return False  # most of a long list, at little cost
+    try:
+        found = reader.read(value)
+    except ValueError:
+        return False
+    return len(found.key) == _NO_CODE and found.wire == found.key
+
+
+def doubts(values: Iterable[Any], reader: Reader) -> list[str]:
+    """Say in a line how many of *values* may lack their country code, if any does."""
+    number = sum(lacks_country_code(value, reader) for value in values)
+    have = "number has" if number == 1 else "numbers have"
+    return [f"{number:,} {have} {ONLY_TEN_DIGITS}"] if number else []
 
 
 def count(number: int, thing: str) -> str:
@@ -224,7 +247,7 @@ def _is_json(path: Path, first: str) -> bool:
 
 def _is_table(path: Path, first: str) -> bool:
     # No phone number has one of the delimiters in it.
-    return path.suffix.lower() in _TABLE_ENDINGS or any(mark in first for mark in _DELIMITERS)
+    return path.suffix.lower() in _TABLE_ENDINGS or any(mark in first for mark in DELIMITERS)
 
 
 # Lines, JSON Lines, tables.
@@ -266,7 +289,7 @@ def _read_json(name: str, lines: Sequence[str], first: str, column: str | None) 
 
 
 def _read_table(name: str, lines: Sequence[str], first: str, column: str | None) -> Values:
-    delimiter = max(_DELIMITERS, key=first.count)
+    delimiter = max(DELIMITERS, key=first.count)
     if told := re.fullmatch("sep=(.)", first):  # Excel's own first line
         lines = ["" if line.strip() == first else line for line in lines]
         delimiter = told[1]

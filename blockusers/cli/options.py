@@ -27,6 +27,18 @@ def _check_expiry(value: str | None) -> str | None:
     return value
 
 
+def _check_number(value: str | None) -> str | None:
+    if value is not None and not (value.isascii() and value.isdigit()):
+        raise typer.BadParameter("must be a phone number id, which has digits only")
+    return value
+
+
+def _check_numbers(values: list[str] | None) -> list[str] | None:
+    for value in values or ():
+        _check_number(value)
+    return values
+
+
 Users = Annotated[
     list[str] | None,
     typer.Argument(
@@ -136,14 +148,16 @@ Scope = Annotated[
         "--scope", metavar="ID", help="Only for this business number: its phone number id."
     ),
 ]
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for people to read.")]
+Reason = Annotated[
+    str | None, typer.Option("--reason", metavar="TEXT", help="Why, for people to read.")
+]
 Expires = Annotated[
     str | None,
     typer.Option(
         "--expires",
         metavar="WHEN",
         callback=_check_expiry,
-        help="When it ends: in 12h, 30d or 8w, or with the day 2026-12-31.",
+        help="When it ends: in 12h, 30d or 8w, with the day 2026-12-31, or never.",
     ),
 ]
 Allow = Annotated[bool, typer.Option("--allow", help="An exception: do not block these users.")]
@@ -161,4 +175,20 @@ ChosenOrigin = Annotated[
 ChosenAction = Annotated[
     Literal["deny", "allow"] | None,
     typer.Option("--action", help="Only entries that deny, or that allow."),
+]
+
+Number = Annotated[
+    str | None,
+    typer.Option(
+        "--number", metavar="ID", callback=_check_number, help="On this business number: its id."
+    ),
+]
+Numbers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--number",
+        metavar="ID",
+        callback=_check_numbers,
+        help="Show what a guard has to do for this id.",
+    ),
 ]

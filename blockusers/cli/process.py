@@ -9,9 +9,10 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import IO, Any, Final, NoReturn, TypeVar
 
+import attrs
 import typer
 
 from blockusers.lists.sync import TooManyRemovals
@@ -26,6 +27,7 @@ USAGE: Final = 2
 ENDED_EARLY: Final = 3
 INTERRUPTED: Final = 130
 
+_HURRY: Final = 0.05
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -50,14 +52,25 @@ def exit_code(error: Exception | None, *, all_done: bool) -> int:
             return ENDED_EARLY
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
+def run(
+    work: Coroutine[Any, Any, T],
+    *,
+    on_wait: Callable[[], object] | None = None,
+    patience: float = 0.5,
+) -> T:
     """Run *work* to its end.
+
+    Args:
+        work: What to do.
+        on_wait: Called when *work* has not ended so many seconds after a signal. Then a second one
+            ends it without waiting for anything; without *on_wait* there is no second one.
+        patience: The seconds.
 
     Raises:
         Interrupted: By SIGINT or SIGTERM; *work* was cancelled.
     """
     try:
-        return asyncio.run(_until_terminated(work))
+        return asyncio.run(_until_terminated(work, on_wait, patience))
     except (KeyboardInterrupt, asyncio.CancelledError):
         ignore_signals()
         raise Interrupted("interrupted") from None
@@ -65,21 +78,48 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         work.close()  # in case it has not even begun
 
 
-async def _until_terminated(work: Coroutine[Any, Any, T]) -> T:
+async def _until_terminated(
+    work: Coroutine[Any, Any, T], on_wait: Callable[[], object] | None, patience: float
+) -> T:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  # a coroutine runs in a task
+    loop = asyncio.get_running_loop()
+    end = _End(loop, task, on_wait, patience)
     # Windows lets no loop handle signals, and threads have none. SIGINT is ours too, because a
     # shell starts its background jobs with it ignored, and Python does not change that.
     with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
         for number in _SIGNALS:
-            asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
+            loop.add_signal_handler(number, end.on_signal)
     return await work
 
 
-def _cancel_once(task: asyncio.Task[Any]) -> None:
-    # Some send their signal twice, `timeout` for one.
-    if not task.cancelling():
-        task.cancel()
+@attrs.define
+class _End:
+    """Cancels a task on the first signal, and whatever it still waits for on a later one."""
+
+    loop: asyncio.AbstractEventLoop
+    task: asyncio.Task[Any]
+    on_wait: Callable[[], object] | None
+    patience: float
+    is_waiting: bool = False
+
+    def on_signal(self) -> None:
+        # Some send their signal twice, `timeout` for one: that is no second one.
+        if not self.task.cancelling():
+            self.task.cancel()
+            if self.on_wait is not None:
+                self.loop.call_later(self.patience, self._wait, self.on_wait)
+        elif self.is_waiting:
+            self._hurry()
+
+    def _wait(self, tell: Callable[[], object]) -> None:
+        self.is_waiting = True
+        tell()
+
+    def _hurry(self) -> None:
+        """Cancel it again and again, for each of its contexts may wait for something."""
+        self.task.cancel()
+        self.loop.call_later(_HURRY, self._hurry)
 
 
 def ignore_signals() -> None:

@@ -33,7 +33,7 @@ def is_confirmed(screen: Screen, consequence: str, *, otherwise: str) -> bool:
     """
     for name, stream in (("stdin", sys.stdin), ("stderr", sys.stderr)):
         if stream is None or not stream.isatty():
-            raise UsageError(f"{name} is not a terminal, so I cannot ask; {otherwise}")
+            raise UsageError(f"cannot ask, for {name} is not a terminal; {otherwise}")
     if consequence:
         screen.tell(consequence)
     try:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
 import attrs
-from rich.console import Console, Group, RenderableType
+from rich import box
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -24,7 +25,7 @@ from blockusers.pace.protocol import Pace
 from blockusers.values.errors import RateLimited
 from blockusers.values.outcome import Outcome, Status
 
-_MOST_COMPLAINTS: Final = 20
+MOST_COMPLAINTS: Final = 20
 _SECONDS_BETWEEN_LINES: Final = 2.0
 _SPEED_OVER: Final = 30.0
 """The speed is that of so many seconds until now, whether or not anything happened in them."""
@@ -165,10 +166,20 @@ class Screen:
             always: Print it with --quiet too.
         """
         say = self.tell if always else self.say
-        for complaint in complaints[:_MOST_COMPLAINTS]:
+        for complaint in complaints[:MOST_COMPLAINTS]:
             say(complaint, "yellow")
-        if more := len(complaints[_MOST_COMPLAINTS:]):
+        if more := len(complaints[MOST_COMPLAINTS:]):
             say(f"… and {more:,} more like these", "yellow")
+
+    def table(self, names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Print a table; only its columns of text are wrapped."""
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in names:
+            justify: JustifyMethod = "right" if name == "users" else "left"
+            table.add_column(name, justify=justify, no_wrap=name in {"code", "users"})
+        for row in rows:
+            table.add_row(*map(printable, row))
+        self.console.print(table)
 
     @contextmanager
     def meter(self, total: int | None) -> Iterator[Meter]:

@@ -20,9 +20,7 @@ def read_secret(screen: Screen, path: Path, option: str) -> str:
     """
     try:
         with path.open("rb") as file:
-            # On Windows the mode says nothing.
-            if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o044:
-                screen.say(f"others can read {path}: chmod 600 {path}", "yellow")
+            warn_of_readers(screen, path)
             text = file.read(_LONGEST).decode().strip()
     except OSError as error:
         raise UsageError(f"{option} {path}: {reason_of(error)}") from None
@@ -31,3 +29,10 @@ def read_secret(screen: Screen, path: Path, option: str) -> str:
     if not text:
         raise UsageError(f"{option} {path}: the file is empty")
     return text
+
+
+def warn_of_readers(screen: Screen, path: Path) -> None:
+    """Warn if others can read a file, which is there."""
+    # On Windows the mode says nothing.
+    if os.name == "posix" and path.stat().st_mode & 0o044:
+        screen.say(f"others can read {path}: chmod 600 {path}", "yellow")

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from rich import box
-from rich.table import Table
-
 from blockusers.cli import process
 from blockusers.cli.input_files import count, unusable
 from blockusers.cli.job import Result
-from blockusers.cli.process import Interrupted, describe, error_object, printable
+from blockusers.cli.process import Interrupted, describe, error_object
 from blockusers.cli.screen import Screen
 from blockusers.protocol.retry import TRANSIENT
 from blockusers.values.errors import BlocklistFull, BlockUsersError, known
@@ -83,18 +80,14 @@ def show_faults(screen: Screen, report: Report) -> None:
     kinds = sorted(report.faults_by_code.values(), key=len, reverse=True)
     if not kinds:
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("code", style="bold", no_wrap=True)
-    table.add_column("users", justify="right", no_wrap=True)
-    table.add_column("what it means")
-    table.add_column("what to do")
+    rows = []
     for outcomes in kinds[:_MOST_KINDS]:
         code, meaning, advice = _explain(outcomes[0].faults[0])
-        table.add_row(code, f"{len(outcomes):,}", printable(meaning), printable(advice))
+        rows.append((code, f"{len(outcomes):,}", meaning, advice))
     if more := kinds[_MOST_KINDS:]:
         rest = sum(map(len, more))
-        table.add_row("…", f"{rest:,}", f"{len(more)} more kinds", "see --output or --json")
-    screen.console.print(table)
+        rows.append(("…", f"{rest:,}", f"{len(more)} more kinds", "see --output or --json"))
+    screen.table(("code", "users", "what it means", "what to do"), rows)
 
 
 def to_go_on(error: Exception | None, do: str) -> str:

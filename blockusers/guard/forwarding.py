@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
 from io import BytesIO
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -53,17 +55,28 @@ def check_url(url: object) -> str:
     )
 
 
+class _Failure(NamedTuple):
+    """An answer to Meta where the bot gave none."""
+
+    status: int
+    why: str
+
+
 class Forwarder:
     """Passes webhooks on to the bot behind.
 
     Args:
         url: The URL of the bot's webhook.
         timeout: Seconds that the bot has for its answer.
+        on_failure: Called with what the bot did, in words, when Meta has to send a webhook again.
     """
 
-    def __init__(self, url: str, *, timeout: float) -> None:
+    def __init__(
+        self, url: str, *, timeout: float, on_failure: Callable[[str], object] = lambda _: None
+    ) -> None:
         self._url = check_url(url)
         self._timeout = timeout
+        self._on_failure = on_failure
         self._session: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
@@ -91,18 +104,26 @@ class Forwarder:
         """
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._send(self._target(query), headers, body)
+                answer = await self._send(self._target(query), headers, body)
         except TimeoutError:
-            return web.Response(status=504, text="the bot did not answer in time")
+            answer = _Failure(504, f"did not answer within {self._timeout:g} s")
         except (aiohttp.ClientError, OSError):
-            return web.Response(status=502, text="the bot cannot be reached")
+            answer = _Failure(502, "cannot be reached")
+        if isinstance(answer, _Failure):
+            self._on_failure(answer.why)
+            return web.Response(status=answer.status, text=f"the bot {answer.why}")
+        if answer.status != HTTPStatus.OK:
+            self._on_failure(f"answered {answer.status}")
+        return answer
 
     def _target(self, query: str) -> URL:
         if not query:
             return URL(self._url, encoded=True)
         return URL(f"{self._url}{'&' if '?' in self._url else '?'}{query}", encoded=True)
 
-    async def _send(self, url: URL, headers: CIMultiDict[str], body: bytes) -> web.Response:
+    async def _send(
+        self, url: URL, headers: CIMultiDict[str], body: bytes
+    ) -> web.Response | _Failure:
         # As a file, for aiohttp writes large bytes in one go.
         async with self._session.post(
             url, data=BytesIO(body), headers=end_to_end(headers), allow_redirects=False
@@ -112,7 +133,7 @@ class Forwarder:
                 size += len(chunk)
                 if size > _LARGEST_ANSWER:
                     response.close()
-                    return web.Response(status=502, text="the bot's answer is too large")
+                    return _Failure(502, "gave an answer that is too large")
                 chunks.append(chunk)
             return web.Response(
                 status=response.status,

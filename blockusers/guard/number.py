@@ -81,15 +81,16 @@ class GuardedNumber:
 
     async def status(self) -> NumberStatus:
         """Return what is being done for the number."""
-        counts = await self._deny_list.store.counts(self.client.account.phone_number_id)
-        drain = self.drain
+        store, drain = self._deny_list.store, self.drain
+        counts = await store.counts(self.client.account.phone_number_id)
+        waited = None if counts.oldest is None else max(0.0, store.clock() - counts.oldest)
         return NumberStatus(
             drain.state.value,
             drain.reason,
             counts.blocks,
             counts.unblocks,
             counts.blocked,
-            counts.oldest,
+            waited,
         )
 
 

@@ -10,8 +10,10 @@ Meta wants HTTPS, so in production a server that speaks TLS stands in front of i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import math
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from sys import getsizeof
 from typing import Any, Final, Literal, Protocol, TypeAlias
@@ -30,6 +32,11 @@ from blockusers.guard.webhooks import InvalidWebhook, Webhook, WebhookRejected
 from blockusers.values.errors import BlockUsersError
 
 OnStoreError: TypeAlias = Literal["refuse", "pass"]
+
+Notice: TypeAlias = Literal["verified", "not_verified", "wrong_signature", "bot_failed"]
+"""What whoever runs the service wants to know: the URL was verified, or was not; a webhook has no
+signature or a wrong one; Meta has to send a webhook again, for the bot did not answer with 200."""
+OnNotice: TypeAlias = Callable[[Notice, str], object]
 
 _SIGNATURE: Final = "X-Hub-Signature-256"
 _RETRY_AFTER: Final = {"Retry-After": "5"}
@@ -82,6 +89,8 @@ def make_app(
     read_timeout: float = 10.0,
     forward_timeout: float = 10.0,
     memory: int = 64 * 2**20,
+    health_every: float = 1.0,
+    on_notice: OnNotice = lambda _kind, _detail: None,
 ) -> web.Application:
     """Return the webhook service. `GET /healthz` tells a probe how the guard does.
 
@@ -100,6 +109,9 @@ def make_app(
         read_timeout: Seconds for a body to arrive.
         forward_timeout: Seconds that the bot has for its answer.
         memory: How many bytes the bodies may have that are worked on at one time.
+        health_every: Seconds for which an answer of `/healthz` holds.
+        on_notice: Called with a `Notice` each time there is one, and with what more is known of it;
+            it must not raise.
 
     Raises:
         TypeError, ValueError: An argument is wrong; the message begins with its name.
@@ -112,15 +124,26 @@ def make_app(
     check_number("read_timeout", read_timeout)
     check_number("forward_timeout", forward_timeout)
     check_number("memory", memory, whole=True, least=2 * LARGEST)
-    forwarder = None if forward is None else Forwarder(forward, timeout=forward_timeout)
+    check_number("health_every", health_every)
+    forwarder = None
+    if forward is not None:
+        failed = partial(on_notice, "bot_failed")
+        forwarder = Forwarder(forward, timeout=forward_timeout, on_failure=failed)
     service = _Service(
-        guard, webhook, _Bodies(memory, read_timeout), forwarder, drop_denied, on_store_error
+        guard,
+        webhook,
+        _Bodies(memory, read_timeout),
+        forwarder,
+        drop_denied,
+        on_store_error,
+        on_notice,
+        _Health(guard, health_every),
     )
     app = web.Application()
     app.cleanup_ctx.append(service.forwarding)
     app.router.add_get(path, service.verify, allow_head=False)
     app.router.add_post(path, service.receive)
-    app.router.add_get("/healthz", service.health)
+    app.router.add_get("/healthz", service.health.answer)
     return app
 
 
@@ -211,6 +234,37 @@ def _check_size(size: int) -> None:
 
 
 @attrs.define
+class _Health:
+    """Tells probes how the guard does; many of them cost no more than one."""
+
+    guard: Guarding
+    every: float
+    _asking: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
+    _asked_at: float = attrs.field(default=-math.inf, init=False)
+    _known: tuple[int, bytes] = attrs.field(default=(503, b""), init=False)
+
+    async def answer(self, _: web.Request) -> web.Response:
+        """Answer with the status of the guard; with 503 when the store is away."""
+        async with self._asking:
+            await self._renew()
+        status, body = self._known
+        return web.Response(status=status, body=body, content_type="application/json")
+
+    async def _renew(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._asked_at >= self.every:
+            self._known, self._asked_at = await self._ask(), now
+
+    async def _ask(self) -> tuple[int, bytes]:
+        try:
+            async with asyncio.timeout(_STATUS_TIMEOUT):
+                status = await self.guard.status()
+        except (BlockUsersError, TimeoutError):
+            return 503, orjson.dumps({"ok": False})
+        return 200, orjson.dumps({"ok": True, **status.to_dict()})
+
+
+@attrs.define
 class _Service:
     """The handlers of the service."""
 
@@ -220,6 +274,8 @@ class _Service:
     forwarder: Forwarder | None
     drop_denied: bool
     on_store_error: OnStoreError
+    on_notice: OnNotice
+    health: _Health
 
     async def forwarding(self, _: web.Application) -> AsyncIterator[None]:
         """Keep the forwarder open while the service runs."""
@@ -235,7 +291,9 @@ class _Service:
         try:
             challenge = self.webhook.challenge(request.query)
         except WebhookRejected as error:
+            self.on_notice("not_verified", str(error))
             return web.Response(status=403, text=str(error), headers=headers)
+        self.on_notice("verified", "")
         return web.Response(text=challenge, headers=headers)
 
     async def receive(self, request: web.Request) -> web.Response:
@@ -243,6 +301,8 @@ class _Service:
         async with self.bodies.read(request) as raw:
             signature = ", ".join(request.headers.getall(_SIGNATURE, [])) or None
             status = await self.guard.handle(raw, signature)
+            if status == 401:
+                self.on_notice("wrong_signature", "")
             passes = status == 200 or (status == 503 and self.on_store_error == "pass")
             if self.forwarder is None or not passes:
                 return _answer(status)
@@ -270,20 +330,7 @@ class _Service:
     async def _is_denied(self, phone_number_id: str, ids: tuple[str, ...]) -> bool:
         return bool(await self.guard.deny_list.match(*ids, phone_number_id=phone_number_id))
 
-    async def health(self, _: web.Request) -> web.Response:
-        """Tell a probe how the guard does: 503 when the store is away."""
-        try:
-            async with asyncio.timeout(_STATUS_TIMEOUT):
-                status = await self.guard.status()
-        except (BlockUsersError, TimeoutError):
-            return _json({"ok": False}, status=503)
-        return _json({"ok": True, **status.to_dict()})
-
 
 def _answer(status: int) -> web.Response:
     headers = _RETRY_AFTER if status == 503 else None
     return web.Response(status=status, text=HTTPStatus(status).phrase, headers=headers)
-
-
-def _json(value: Mapping[str, Any], status: int = 200) -> web.Response:
-    return web.Response(status=status, body=orjson.dumps(value), content_type="application/json")

@@ -23,8 +23,8 @@ class NumberStatus:
     """People whom it wants to unblock, but has not yet."""
     blocked: int = 0
     """People whom it has blocked."""
-    oldest: float | None = None
-    """When the oldest of those who wait began to wait, in seconds since 1970."""
+    waiting_seconds: float | None = None
+    """How long the one who has waited longest has waited; None if nobody waits."""
 
 
 @attrs.frozen

@@ -33,6 +33,14 @@ def test_takes_users_from_arguments_and_a_file(command: Any, sandbox: Sandbox) -
     assert "blocked 2 of 2 users" in ran.stderr
 
 
+def test_doubts_a_number_of_ten_digits(command: Any) -> None:
+    """It may lack its country code; it is blocked all the same, for it may be whole."""
+    ran = command("block", "6505550001", "6505550002", ANN)
+
+    assert ran.code == 0
+    assert "2 numbers have only 10 digits: is the country code missing?" in ran.stderr
+
+
 def test_takes_several_files(command: Any, sandbox: Sandbox, tmp_path: Path) -> None:
     """Each is read, whatever its format."""
     first, second = tmp_path / "a.csv", tmp_path / "b.jsonl"

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from blockusers.cli.deny_adding import Fields, add
 from blockusers.cli.screen import Meter
-from tests.support import PHONE_NUMBER_ID
+from blockusers.guard import DenyList, SqliteStore
+from tests.support import PHONE_NUMBER_ID, Clock
 
 ANN, BEN, EVE = "+16505550001", "+16505550002", "US.13491208655302741918"
 KEY = "0123456789abcdef0123456789abcdef"
@@ -57,12 +59,66 @@ def test_adds_and_lists(deny: Any, path: Path) -> None:
 
 
 def test_says_what_was_there(deny: Any) -> None:
-    """A second time nothing changes, and another reason is a change."""
+    """To add somebody a second time changes nothing, and another reason is a change."""
     deny("add", ANN)
 
     assert "0 entries added, 1 already there" in deny("add", ANN).stderr
     assert "0 entries added, 1 changed" in deny("add", ANN, "--reason", "insults").stderr
     assert deny("add", BEN, "--quiet").stderr == ""
+
+
+def test_what_is_not_given_stays(deny: Any) -> None:
+    """To add or import somebody again keeps reason and end, unless another is given."""
+    deny("add", ANN, "--reason", "spam", "--expires", "30d")
+    before = deny("list").lines
+    again = deny("add", ANN, BEN)
+    imported = deny("import", "-", "--origin", "", stdin=f"{ANN}\n")
+
+    assert "1 entry added, 1 already there; 1 of them expires as before, unless" in again.stderr
+    assert "0 entries added, 1 already there, after" in imported.stderr
+    assert "1 of them expires as before, unless you add --expires never" in imported.stderr
+    assert deny("list").lines[:1] == before
+    assert "1 changed; 1 of them expires" in deny("add", ANN, "--reason", "insults").stderr
+    assert deny("list").lines[0] == before[0].replace("spam", "insults")
+
+
+async def test_nothing_stays_of_what_has_ended(path: Path) -> None:
+    """Who is added after an older entry has ended is denied for ever, also before it is removed."""
+    clock = Clock()
+    async with SqliteStore(path, clock=clock) as store:
+        deny_list = DenyList(store)
+        await deny_list.add([ANN], reason="spam", expires_at=clock.now + 1)
+        clock.now += 1
+        added = await add(deny_list, [ANN], Fields())
+        (entry,) = [each async for each in deny_list.entries()]
+
+    assert (added.change.updated, added.ending) == (1, 0)
+    assert (entry.reason, entry.expires_at) == ("", None)
+
+
+def test_a_lasting_entry_is_asked_for(deny: Any) -> None:
+    """`--expires never` takes the end from an entry, and an empty reason takes the reason."""
+    deny("add", ANN, "--reason", "spam", "--expires", "30d")
+
+    assert deny("add", ANN, "--expires", "never").stderr.endswith("0 entries added, 1 changed\n")
+    assert deny("add", ANN, "--reason", "").code == 0
+    assert deny("list").lines == [f"{ANN[1:]}\tdeny\t*\t\t\t"]
+
+
+def test_doubts_a_number_of_ten_digits(deny: Any, tmp_path: Path) -> None:
+    """It looks whole, and may lack the country code: to add, to import, to look up."""
+    file = tmp_path / "june.csv"
+    file.write_text(f"6505550001\n650 555 0002\n{ANN}\n0123456789\nUS.1234567890\n")
+
+    assert "6505…01 has only 10 digits: is the country code missing?" in (
+        deny("add", "6505550001").stderr
+    )
+    assert "2 numbers have only 10 digits: is the country code missing?" in (
+        deny("import", file).stderr
+    )
+    assert deny("check", "6505550009").lines == [
+        "6505550009: not denied; only 10 digits: is the country code missing?"
+    ]
 
 
 def test_says_who_cannot_be_added(deny: Any) -> None:
@@ -76,7 +132,7 @@ def test_says_who_cannot_be_added(deny: Any) -> None:
 
 
 def test_reads_national_numbers(deny: Any) -> None:
-    """As the other commands do."""
+    """A region is read from `--region`, as the other commands do."""
     assert deny("add", "(11) 91234-5678", "--region", "BR").code == 0
     assert users(deny("list")) == ["5511912345678"]
 
@@ -85,7 +141,7 @@ def test_reads_national_numbers(deny: Any) -> None:
     ("when", "seconds"), [("12h", 43_200), ("30d", 2_592_000), ("1w", 604_800)]
 )
 def test_an_entry_ends_after_a_span(deny: Any, when: str, seconds: int) -> None:
-    """Of hours, days or weeks."""
+    """A span is a number of hours, days or weeks from now."""
     before = int(time.time())
     deny("add", ANN, "--expires", when)
     (row,) = map(json.loads, deny("list", "--json").lines)
@@ -95,7 +151,7 @@ def test_an_entry_ends_after_a_span(deny: Any, when: str, seconds: int) -> None:
 
 
 def test_an_entry_ends_with_a_day(deny: Any) -> None:
-    """Which is over at midnight, here."""
+    """A date is the last day of the entry, which ends at midnight by local time."""
     deny("add", ANN, "--expires", "2199-12-31")
     (row,) = map(json.loads, deny("list", "--json").lines)
 
@@ -105,7 +161,10 @@ def test_an_entry_ends_with_a_day(deny: Any) -> None:
 @pytest.mark.parametrize(
     ("when", "why"),
     [
-        ("soon", "'soon' is no span such as 12h, 30d or 8w, and no date such as 2026-12-31"),
+        (
+            "soon",
+            "'soon' is no span such as 12h, 30d or 8w, no date such as 2026-12-31, and not never",
+        ),
         ("9999-12-31", "'9999-12-31' is no span"),
         ("2001-01-01", "2001-01-01 has passed"),
     ],
@@ -132,21 +191,58 @@ def test_removes_users(deny: Any, path: Path) -> None:
     deny("add", ANN, "--origin", "ben")
 
     assert deny("remove", ANN, "--origin", "ben").stderr == f"{path}: 1 entry removed\n"
-    assert deny("remove", "--file", "-", stdin=f"{ANN}\n").code == 0
+    assert deny("remove", "--file", "-", "--yes", stdin=f"{ANN}\n").code == 0
     assert users(deny("list")) == [BEN[1:]]
     assert deny("remove", "12").code == 1
 
 
 def test_an_import_is_undone(deny: Any) -> None:
-    """By its origin; without a terminal only with --yes, for it can be a long list."""
+    """Its origin removes it; without a terminal only with --yes, for it can be a long list."""
     deny("add", ANN, "--origin", "june.csv")
     deny("add", BEN)
     asked = deny("remove", "--origin", "june.csv")
 
     assert asked.code == 2
-    assert "stdin is not a terminal, so I cannot ask; add --yes if you are sure" in asked.stderr
+    assert "cannot ask, for stdin is not a terminal; add --yes if you are sure" in asked.stderr
     assert deny("remove", "--origin", "june.csv", "--yes").code == 0
     assert users(deny("list")) == [BEN[1:]]
+
+
+def test_asks_before_it_removes_a_file(deny: Any, tmp_path: Path) -> None:
+    """A file can be long, as an import; if nobody in it is on the list, nothing is asked."""
+    file = tmp_path / "a.txt"
+    file.write_text(f"{ANN}\n")
+
+    deny("add", BEN)
+    assert deny("remove", "--file", file).code == 0
+    deny("add", ANN)
+    asked = deny("remove", "--file", file)
+    assert (asked.code, "cannot ask" in asked.stderr) == (2, True)
+
+
+def test_says_what_else_was_removed(deny: Any, path: Path) -> None:
+    """Origins, if there are several, and exceptions are named."""
+    deny("add", ANN, "--origin", "anna")
+    deny("add", ANN, "--allow")
+    deny("add", ANN, "--scope", "1", "--origin", "ben")
+
+    assert deny("remove", ANN, "--scope", "1").stderr == f"{path}: 1 entry removed\n"
+    assert deny("remove", ANN).stderr == (
+        f"{path}: 2 entries removed, of the origins (none), anna, 1 exception among them\n"
+    )
+
+
+def test_an_origin_that_there_is_not(deny: Any) -> None:
+    """Nothing is asked or removed, and the origins that there are are named."""
+    for number in range(12):
+        deny("add", ANN, "--origin", f"file{number:02}")
+    ran = deny("remove", "--origin", "files")
+    shown = ", ".join(f"file{number:02}" for number in range(10))
+
+    assert ran.code == 1
+    assert ran.stderr == f"no entry has the origin 'files'; there are: {shown}, …\n"
+    assert "no entry has the origin 'x'; there are" in deny("list", "--origin", "x").stderr
+    assert deny("list", "--action", "allow").stderr == "0 entries\n"
 
 
 def test_asks_before_it_removes_an_import(deny: Any, at_terminal: Any, path: Path) -> None:
@@ -156,14 +252,14 @@ def test_asks_before_it_removes_an_import(deny: Any, at_terminal: Any, path: Pat
     no = at_terminal(*line, keys=[("Go on?", b"n\n")])
 
     assert no.code == 1
-    assert "1 entry will be removed; whom the guard blocked for them, it unblocks" in no.stderr
+    assert "1 entry will be removed. The guard unblocks whom it blocked for them." in no.stderr
     assert "nothing was done" in no.stderr
     assert at_terminal(*line, keys=[("Go on?", b"y\n")]).code == 0
     assert deny("list").lines == []
 
 
 def test_removes_nobody_by_accident(deny: Any) -> None:
-    """Without users, origin or scope nothing is meant."""
+    """A removal without users, origin or scope is a wrong usage."""
     deny("add", ANN)
 
     assert "name the users, or a file" in deny("remove", "--yes").stderr
@@ -196,7 +292,7 @@ def test_forgets_nobody_else(deny: Any) -> None:
 
 
 def test_lists_what_is_chosen(deny: Any) -> None:
-    """By scope, origin and action."""
+    """Scope, origin and action choose entries."""
     deny("add", ANN, "--origin", "anna", "--scope", PHONE_NUMBER_ID)
     deny("add", BEN, "--allow")
 
@@ -206,7 +302,7 @@ def test_lists_what_is_chosen(deny: Any) -> None:
 
 
 def test_says_who_is_denied(deny: Any) -> None:
-    """And why; in whatever spelling. What names nobody is the exit code."""
+    """Each user gets a verdict and the reason, in any spelling; exit code 1 is for other inputs."""
     deny("add", ANN, "--reason", "spam", "--origin", "anna", "--expires", "2199-12-31")
     deny("add", EVE)
     ran = deny("check", "+1 650 555 0001", EVE, BEN, "0049 151 234567")
@@ -226,12 +322,40 @@ def test_says_where_somebody_is_denied(deny: Any) -> None:
     deny("add", ANN)
     deny("add", ANN, "--allow", "--scope", PHONE_NUMBER_ID)
 
-    assert deny("check", ANN).lines == [f"{ANN}: denied; not denied on {PHONE_NUMBER_ID}"]
+    excepted = f"not denied on {PHONE_NUMBER_ID}, an exception"
+    assert deny("check", ANN).lines == [f"{ANN}: denied; {excepted}"]
     assert deny("check", ANN, "--number", "1").lines == [f"{ANN}: denied on 1"]
 
 
+def test_says_why_somebody_is_excepted(deny: Any) -> None:
+    """The exception that decides is shown: that of the number before that of all numbers."""
+    deny("add", ANN, "--reason", "spam")
+    deny("add", ANN, "--allow", "--reason", "a customer", "--origin", "anna")
+    deny("add", BEN, "--allow", "--scope", "1", "--reason", "here only")
+
+    customer = "an exception: a customer, origin anna"
+    assert deny("check", ANN).lines == [f"{ANN}: not denied, {customer}"]
+    assert deny("check", ANN, "--number", "1").lines == [f"{ANN}: not denied on 1, {customer}"]
+    assert deny("check", BEN, "--number", "1").lines == [
+        f"{BEN}: not denied on 1, an exception: here only"
+    ]
+    (checked,) = map(json.loads, deny("check", ANN, "--json").lines)
+    assert (checked["denied"], checked["entries"]["*"]["action"]) == (False, "allow")
+
+
+@pytest.mark.parametrize("args", [("check", ANN), ("status",)])
+def test_a_number_is_an_id(deny: Any, args: tuple[str, ...]) -> None:
+    """A number with a plus, or a name, would be looked for and never found."""
+    deny("add", ANN)
+    ran = deny(*args, "--number", "+1650")
+
+    assert ran.code == 2
+    said = " ".join(ran.stderr.replace("│", " ").split())
+    assert "must be a phone number id, which has digits only" in said
+
+
 def test_checks_files(deny: Any, tmp_path: Path) -> None:
-    """With the line, and as JSON; a line that cannot be read is the exit code."""
+    """Users of a file are shown with the line, or as JSON; exit code 1 is for unreadable lines."""
     file = tmp_path / "a.jsonl"
     file.write_text(f'"{ANN}"\n"12"\n{{\n')
     deny("add", ANN, "--reason", "spam")
@@ -248,13 +372,13 @@ def test_checks_files(deny: Any, tmp_path: Path) -> None:
 
 
 def test_counts_what_there_is(deny: Any) -> None:
-    """By scope, action and origin; and what a guard has to do."""
+    """Entries are counted by scope, action and origin, and so is what a guard has to do."""
     deny("add", ANN, BEN, "--origin", "anna", "--expires", "30d")
     deny("add", EVE, "--allow", "--scope", "1")
     ran = deny("status", "--number", PHONE_NUMBER_ID)
 
     assert ran.lines == [
-        "3 entries, 2 of them with an end",
+        "3 entries, 2 of them expire",
         "          2  deny   all numbers  anna",
         "          1  allow  1  (no origin)",
         f"{PHONE_NUMBER_ID}: 0 to block, 0 to unblock, 0 blocked by the guard",
@@ -279,6 +403,7 @@ def test_no_list_is_not_an_empty_one(deny: Any, path: Path, args: tuple[str, ...
 
 def test_another_file_is_left_alone(deny: Any, path: Path) -> None:
     """One line says what it is, and it stays what it was."""
+    path.touch(0o600)
     path.write_bytes(b"these are my notes\n" * 100)
     ran = deny("add", ANN)
 
@@ -312,7 +437,7 @@ def test_imports_files(deny: Any, tmp_path: Path, path: Path) -> None:
 
 
 def test_imports_stdin(deny: Any) -> None:
-    """With an origin that says where it comes from."""
+    """What comes from stdin has the origin `stdin`, or the one that is given."""
     assert deny("import", "-", stdin=f"{ANN}\n").code == 0
     assert deny("import", "-", "--origin", "feed", "--allow", stdin=f"{ANN}\n").code == 0
     assert deny("list").lines == [
@@ -330,7 +455,7 @@ def test_a_list_can_be_typed(deny: Any, at_terminal: Any, path: Path) -> None:
 
 
 def test_an_import_that_fails_says_how_to_go_on(deny: Any, path: Path) -> None:
-    """And that what was wrong has to be fixed before."""
+    """It says that what was wrong has to be fixed first, and then to import again."""
     path.write_bytes(b"garbage" * 1000)
     ran = deny("import", "-", stdin=ANN)
 
@@ -340,7 +465,7 @@ def test_an_import_that_fails_says_how_to_go_on(deny: Any, path: Path) -> None:
 
 
 def test_reports_each_line_that_is_rejected(deny: Any, tmp_path: Path, path: Path) -> None:
-    """With its number and the reason, in the order of the file; the rest is imported."""
+    """Each has its number and the reason, in the order of the file; the rest is imported."""
     file = tmp_path / "june.csv"
     file.write_text(f'phone\n{BEN}\n4.91512E+12\n\n" "\n0049151234567\n{ANN}\n"open\n')
     ran = deny("import", file)
@@ -356,6 +481,20 @@ def test_reports_each_line_that_is_rejected(deny: Any, tmp_path: Path, path: Pat
     ]
     assert f"{path}: 2 entries added, 3 rejected, 1 empty cell skipped, after" in ran.stderr
     assert users(deny("list")) == [ANN[1:], BEN[1:]]
+
+
+def test_shows_kinds_of_many_rejections(deny: Any) -> None:
+    """Of many lines that are rejected it shows the first, and counts them by their reason."""
+    lines = ["00491512345678"] * 25 + ["12"] * 5 + [ANN]
+    ran = deny("import", "-", stdin="\n".join(lines))
+
+    assert ran.code == 1
+    assert ran.stderr.count("stdin, line ") == 20
+    assert "… and 10 more like these" in ran.stderr
+    table = " ".join(ran.stderr.partition("like these")[2].split())
+    assert table.startswith("users why what to do")
+    assert "25 starts with 00, which is dialled" in table
+    assert " 5 has 2 digits" in table
 
 
 def test_an_interrupted_import_says_what_it_did(
@@ -407,7 +546,7 @@ def test_an_export_is_safe(deny: Any, tmp_path: Path) -> None:
 
 
 def test_exports_what_is_chosen(deny: Any) -> None:
-    """By scope, origin and action."""
+    """Scope, origin and action choose entries."""
     deny("add", ANN, "--origin", "anna")
     deny("add", BEN)
 
@@ -448,6 +587,49 @@ def test_rows_of_an_export_say_all_themselves(deny: Any, tmp_path: Path) -> None
     assert "its rows have their own scope, action, reason, origin and expiry" in ran.stderr
 
 
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_an_export_may_come_back_from_a_spreadsheet(
+    deny: Any, tmp_path: Path, bare: Any, separator: str
+) -> None:
+    """Another separator, and columns moved or added, leave exceptions what they are."""
+    deny("add", ANN, "--reason", "spam", "--origin", "anna", "--expires", "2199-12-31")
+    deny("add", BEN, "--allow")
+    rows = list(csv.DictReader(deny("export").lines))
+    names = ["note", "action", "USER", "reason", "scope", "expires", "origin"]
+    lines = [["note" if name == "note" else row[name.lower()] for name in names] for row in rows]
+    cells = [names, *lines, [""] * len(names)]
+    file, other = tmp_path / "edited.csv", tmp_path / "other.db"
+    above = f"sep={separator}\r\n"
+    file.write_text(above + "\r\n".join(separator.join(row) for row in cells), "utf-8-sig")
+    ran = bare("deny", "import", file, "--store", other)
+
+    assert ran.code == 0
+    assert "2 entries added, 1 empty cell skipped" in ran.stderr
+    assert bare("deny", "list", "--store", other).lines == deny("list").lines
+    assert "leave out the options" in deny("import", file, "--column", "user").stderr
+
+
+def test_half_the_columns_are_no_export(deny: Any, tmp_path: Path) -> None:
+    """Without its scope an entry for one number would hold for all."""
+    file = tmp_path / "a.csv"
+    file.write_text(f"user,action,reason\n{ANN},allow,\n")
+    ran = deny("import", file, "--column", "user")
+
+    assert ran.code == 2
+    assert "as `deny export` writes them, but no column 'scope'" in ran.stderr
+
+
+def test_what_list_prints_is_no_export(deny: Any, tmp_path: Path) -> None:
+    """Its JSON has exceptions among the denials, so `deny export` is what can be imported."""
+    deny("add", ANN, "--allow")
+    file = tmp_path / "a.jsonl"
+    file.write_text(deny("list", "--json").stdout)
+    ran = deny("import", file, "--column", "user")
+
+    assert ran.code == 2
+    assert "`deny list --json` printed it; import what `deny export` writes" in ran.stderr
+
+
 def test_damaged_rows_of_an_export_are_rejected(deny: Any, tmp_path: Path) -> None:
     """Each with its line; what has expired since is not added."""
     file = tmp_path / "a.csv"
@@ -478,8 +660,15 @@ def test_damaged_rows_of_an_export_are_rejected(deny: Any, tmp_path: Path) -> No
 # --------------------------------------------------------------------------- hashes
 
 
+def test_warns_of_a_list_that_others_can_read(deny: Any, path: Path) -> None:
+    """It holds people's numbers; one that the command makes is private."""
+    assert "others can read" not in deny("add", ANN).stderr + deny("list").stderr
+    path.chmod(0o644)
+    assert f"others can read {path}: chmod 600 {path}\n" in deny("list").stderr
+
+
 def test_a_list_of_hashes(deny: Any, tmp_path: Path) -> None:
-    """With the key users are found; without it they are not even shown."""
+    """Users are found with the key, and without it they are not even shown."""
     key = tmp_path / "key"
     key.write_text(f"{KEY}\n")
     key.chmod(0o600)
@@ -507,7 +696,7 @@ def test_hashes_cannot_be_imported(deny: Any, tmp_path: Path) -> None:
 
 
 def test_warns_of_a_key_that_others_can_read(deny: Any, tmp_path: Path) -> None:
-    """Or that is none."""
+    """A key in a file that others can read is warned of, and one that is too short is rejected."""
     key = tmp_path / "key"
     key.write_text(KEY)
     key.chmod(0o644)

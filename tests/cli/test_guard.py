@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import itertools
 import json
 import os
 import re
@@ -14,19 +16,23 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
+import typer
 from rich.console import Console
 
 from blockusers import Account, Operation
+from blockusers.cli import process
 from blockusers.cli.deny_list import ListPlace
 from blockusers.cli.guard_demo import Seen, Show, conclude, make_visits
 from blockusers.cli.guard_log import GuardLog, in_words
 from blockusers.cli.guard_service import Service, find_accounts
+from blockusers.cli.process import UsageError
 from blockusers.cli.screen import Screen
-from blockusers.guard import Webhook
+from blockusers.guard import GuardStatus, StoreUnavailable, Webhook
 from blockusers.guard.intents import Intent, Result
 from blockusers.observe.events import DrainChanged, SenderMatched
-from blockusers.sandbox import Rules, Sandbox
+from blockusers.sandbox import Rules, Sandbox, glitches
 from tests.guard.support import block, signed, until, webhook_of
 from tests.support import PHONE_NUMBER_ID, TOKEN
 
@@ -99,13 +105,14 @@ def test_begins_with_an_empty_list(guard: Any, path: Path) -> None:
     ran = guard("--port", 0, "--host", "0.0.0.0")
 
     assert ran.code == 0
+    assert f"deny list: {path}, new, empty\n" in ran.stderr
     assert "add somebody, also while this runs: blockusers deny add" in ran.stderr
     assert "Others can reach 0.0.0.0: let them in through the proxy alone." in ran.stderr
     assert path.exists()
 
 
 def test_an_address_of_the_newer_kind_is_a_url(guard: Any) -> None:
-    """With the brackets that it has in URLs."""
+    """An IPv6 address is shown in brackets, as URLs have it."""
     assert "listening at http://[::1]:" in guard("--port", 0, "--host", "::1").stderr
 
 
@@ -127,7 +134,7 @@ def test_says_what_is_missing_and_where_it_is(guard: Any) -> None:
 
 
 def test_takes_the_token_from_a_file(guard: Any, tmp_path: Path) -> None:
-    """As the other commands do."""
+    """The token can be in a file, as for the other commands."""
     file = tmp_path / "token"
     file.write_text(TOKEN)
 
@@ -135,7 +142,7 @@ def test_takes_the_token_from_a_file(guard: Any, tmp_path: Path) -> None:
 
 
 def test_a_bad_secret_is_named(guard: Any) -> None:
-    """By its variable."""
+    """What is wrong with a secret is said with the name of its variable."""
     ran = guard(WHATSAPP_VERIFY_TOKEN=" mine")
 
     assert ran.code == 2
@@ -158,7 +165,8 @@ def test_a_port_that_is_taken(guard: Any) -> None:
 
 
 def test_a_file_that_is_no_list(guard: Any, path: Path) -> None:
-    """Is left alone."""
+    """A file that is no deny list is not changed."""
+    path.touch(0o600)
     path.write_bytes(b"these are my notes\n" * 100)
     ran = guard("--port", 0)
 
@@ -171,16 +179,27 @@ def test_a_file_that_is_no_list(guard: Any, path: Path) -> None:
     ("args", "env", "says"),
     [
         (["--forward", "anna"], {}, "--forward: must be the URL of the bot's webhook"),
-        (["--drop-denied"], {}, "--drop-denied: is about what is forwarded"),
-        (["--sandbox", "--forward", "http://127.0.0.1/"], {}, "--sandbox has an account"),
+        (
+            ["--drop-denied"],
+            {},
+            "--drop-denied: is about what is forwarded, so it needs --forward\n",
+        ),
+        (["--forward", "http://localhost:8099/", "--port", 8099], {}, "--forward http://localhost"),
+        (["--sandbox", "--host", "::1"], {}, "--sandbox has an account and a deny list of its own"),
+        (
+            ["--sandbox"],
+            {},
+            "--sandbox has an account and a deny list of its own; leave out --port",
+        ),
+        (["--seconds", 3], {}, "--seconds is how long --sandbox runs"),
         ([], {"BLOCKUSERS_HASH_KEY": "0" * 32}, "--hash-key-file: this list was made without one"),
         ([], {"BLOCKUSERS_HASH_KEY": "0"}, "--hash-key-file: must have at least 16 bytes"),
     ],
 )
 def test_options_that_are_no_good(  # noqa: PLR0917
-    guard: Any, bare: Any, path: Path, args: list[str], env: dict[str, str], says: str
+    guard: Any, bare: Any, path: Path, args: list[object], env: dict[str, str], says: str
 ) -> None:
-    """Are blamed by their names, before anything is served."""
+    """A wrong option is named before anything is served."""
     bare("deny", "add", ANN, "--store", path)
     ran = guard("--port", 0, *args, **env)
 
@@ -203,7 +222,7 @@ def account(number: str = PHONE_NUMBER_ID, **fields: object) -> dict[str, object
 
 
 def test_guards_several_numbers(guard: Any, tmp_path: Path) -> None:
-    """From a file, of which it says when others can read it."""
+    """Accounts come from a file, and it warns if others can read that."""
     file = accounts_file(tmp_path, [account("1"), account("2")])
     file.chmod(0o644)
     ran = guard("--port", 0, "--accounts", file, WHATSAPP_PHONE_NUMBER_ID=None)
@@ -217,9 +236,9 @@ def test_guards_several_numbers(guard: Any, tmp_path: Path) -> None:
     [
         ("[\n{]", "line 2: broken JSON: "),
         ({}, 'must be a list: [{"phone_number_id": "…", "access_token": "…"}, …]'),
-        ([], "must be a list"),
+        ([], "accounts.json: names no account"),
         ([account(), 1], "account 2: must be an object, with the fields phone_number_id, access_"),
-        ([account(token=TOKEN)], "account 1: there is no field 'token'; phone_number_id, access_"),
+        ([account(token=TOKEN)], "account 1: there is no field 'token'; the fields are phone_"),
         ([{"phone_number_id": "1"}], "account 1: access_token is missing"),
         ([account("+1650")], "account 1: phone_number_id: must be digits"),
         ([account(api_version=25)], "account 1: api_version: must look like"),
@@ -228,7 +247,7 @@ def test_guards_several_numbers(guard: Any, tmp_path: Path) -> None:
     ],
 )
 def test_says_which_account_is_wrong(guard: Any, tmp_path: Path, content: Any, says: str) -> None:
-    """And which field of it."""
+    """The message names the account and the field that is wrong."""
     file = accounts_file(tmp_path, content)
     ran = guard("--accounts", file)
 
@@ -243,7 +262,7 @@ def speaks_for(webhook: Webhook, secret: str) -> Collection[str] | None:
 
 
 def test_a_secret_speaks_for_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And for no other; what an account does not say is in the environment."""
+    """A secret holds for no other number; an account without one has that of the environment."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     own = "f" * 32
@@ -256,7 +275,7 @@ def test_a_secret_speaks_for_its_number(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_common_secret_speaks_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As numbers of one app have it; then the environment need not have it."""
+    """If all accounts have the same secret, the environment need not have one."""
     monkeypatch.setenv("WHATSAPP_VERIFY_TOKEN", VERIFY)
     monkeypatch.delenv("WHATSAPP_APP_SECRET", raising=False)
     rows = [account("1", app_secret=SECRET), account("2", app_secret=SECRET)]
@@ -291,8 +310,34 @@ async def test_tells_who_is_blocked(path: Path) -> None:
     assert re.fullmatch(r"\d\d:\d\d:\d\d 1650…01 blocked after \d+ ms\n", paper.getvalue())
 
 
+def test_a_second_ctrl_c_ends_it_now(path: Path) -> None:
+    """What hangs at Meta is waited for, and who does not want to wait need not; it is kept."""
+    screen, _ = on_paper()
+    said: list[str] = []
+
+    def press_again() -> None:
+        said.append("waiting")
+        signal.raise_signal(signal.SIGINT)
+
+    async def work(sandbox: Sandbox) -> None:
+        async with service_for(sandbox, path).running(screen) as (guard, url):
+            await guard.deny_list.add([ANN])
+            sandbox.post_webhooks_to(url)
+            sandbox.message_from(ANN)
+            await until(lambda: sandbox.requests)
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.Event().wait()
+
+    with Sandbox(app_secret=SECRET) as sandbox:
+        sandbox.glitch(glitches.hang_before(), times=None)
+        with pytest.raises(typer.Exit), process.error_boundary(debug=False):
+            process.run(work(sandbox), on_wait=press_again, patience=0)
+
+    assert said == ["waiting"]
+
+
 async def test_tells_of_a_number_that_pauses(path: Path) -> None:
-    """Which one, and why; each line names its number where there are several."""
+    """It says which number pauses, and why; each line names its number where there are several."""
     screen, paper = on_paper()
     with Sandbox(Rules(phone_number_ids=("1", "2")), app_secret=SECRET) as sandbox:
         service = service_for(sandbox, path, access_token="revoked")
@@ -342,8 +387,119 @@ def test_says_when_a_number_goes_on() -> None:
         log.observe(event)
     log.observe(SenderMatched(denied=False))
 
-    lines = [line[9:] for line in paper.getvalue().splitlines()]
-    assert lines == ["waiting: the disk is full", "goes on"]
+    assert told(paper) == ["waiting: the disk is full", "goes on"]
+
+
+@pytest.mark.parametrize(
+    ("host", "bot"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8099/webhook"),
+        ("0.0.0.0", "http://localhost:8099"),
+        ("10.0.0.7", "http://10.0.0.7:8099/webhook"),
+    ],
+)
+async def test_does_not_forward_to_itself(path: Path, host: str, bot: str) -> None:
+    """A webhook would go round until the guard is full of it, so it does not start."""
+    with Sandbox(app_secret=SECRET) as sandbox:
+        service = attrs.evolve(service_for(sandbox, path), host=host, port=8099, forward=bot)
+        with pytest.raises(UsageError, match="this is where the guard itself listens; name the"):
+            async with service.running(on_paper()[0]):
+                raise AssertionError
+
+
+# --------------------------------------------------------------------------- troubles
+
+
+def told(paper: io.StringIO) -> list[str]:
+    """Return what is on the paper, without the times."""
+    return [line[9:] for line in paper.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "detail", "line"),
+    [
+        ("verified", "", "the URL was verified"),
+        (
+            "not_verified",
+            "why",
+            "somebody could not verify the URL: why; enter at Meta what WHATSAPP_VERIFY_TOKEN has",
+        ),
+        (
+            "wrong_signature",
+            "",
+            "a webhook has a wrong signature, or none; is WHATSAPP_APP_SECRET that of this app?",
+        ),
+        ("bot_failed", "answered 404", "the bot answered 404; Meta will post the webhook again"),
+    ],
+)
+def test_tells_of_a_trouble(kind: Any, detail: str, line: str) -> None:
+    """Each trouble is told with what to do about it."""
+    screen, paper = on_paper()
+    GuardLog(screen, several=True, clock=lambda: 0.0).notice(kind, detail)
+
+    assert told(paper) == [line]
+
+
+async def test_counts_troubles_by_the_minute() -> None:
+    """The first of a kind is told at once, then how many more, and after a quiet minute anew."""
+    screen, paper = on_paper()
+    log = GuardLog(screen, several=False, clock=lambda: 0.0)
+    looks = itertools.count(1)
+
+    async def status() -> GuardStatus:
+        match next(looks):
+            case 1 | 2 | 13:
+                log.notice("bot_failed", "cannot be reached")
+            case 18:
+                raise asyncio.CancelledError
+        return GuardStatus({})
+
+    with pytest.raises(asyncio.CancelledError):
+        await log.watch(status, every=0)
+
+    first = "the bot cannot be reached; Meta will post the webhook again"
+    more = "1 more webhooks that the bot did not answer with 200 within a minute"
+    assert told(paper) == [first, more, first]
+
+
+async def test_tells_of_numbers_without_an_account() -> None:
+    """The number is named once; nobody would be blocked there, and nothing else says so."""
+    screen, paper = on_paper()
+    log = GuardLog(screen, several=True, clock=lambda: 0.0)
+    seen = iter([{}, {"111": 2}, {"111": 3, "222": 1}, {"111": 3, "222": 1}, {}, {}])
+
+    async def status() -> GuardStatus:
+        found = next(seen, asyncio.CancelledError())
+        if isinstance(found, BaseException):
+            raise found
+        return GuardStatus({}, unknown_numbers=found)
+
+    with pytest.raises(asyncio.CancelledError):
+        await log.watch(status, every=0)
+
+    assert told(paper) == [
+        "somebody wrote to number 111, for which there is no account; nobody is blocked there",
+        "3 more messages to numbers without an account within a minute",
+    ]
+
+
+async def test_tells_once_that_the_store_is_away() -> None:
+    """Also while nobody writes, and again if it goes away again; not for each number and look."""
+    screen, paper = on_paper()
+    log = GuardLog(screen, several=True, clock=lambda: 0.0)
+    looks = iter(["gone", "gone", "", "gone once more", ""])
+
+    async def status() -> GuardStatus:
+        if (why := next(looks, None)) is None:
+            raise asyncio.CancelledError
+        if why:
+            raise StoreUnavailable(why)
+        return GuardStatus({})
+
+    with pytest.raises(asyncio.CancelledError):
+        await log.watch(status, every=0)
+
+    assert told(paper) == ["gone", "gone once more"]
 
 
 # --------------------------------------------------------------------------- the show
@@ -364,7 +520,7 @@ def test_shows_itself(guard: Any) -> None:
 
 
 def test_the_same_people_write_each_time() -> None:
-    """And nobody writes who is on the list and was not chosen to."""
+    """Those who are denied are always the same, and nobody else of the list writes."""
     listed, visits = make_visits(3.0)
 
     assert (listed, visits) == make_visits(3.0)

@@ -52,6 +52,7 @@ def complaints(name: str, text: str, column: str | None = None) -> list[str]:
         f'name;phone\r\nAnn;{ANN}\r\n\r\n# a comment, with a " in it\r\nBen;{BEN}\r\n',
         f'"name","phone"\n"Ann","{ANN}"\n"Ben","{BEN}"\n',
         f"name\tphone\tnote\nAnn\t{ANN}\tx\nBen\t{BEN}\n",
+        f'name;phone\nAnn;="{ANN}"\nBen;"=""{BEN}"""\n',
         f'name|PHONE \n"Ann | Co"|{ANN}\n"Ben\nJr"|{BEN}\n',
         f'{{"phone": "{ANN}"}}\n\n# a comment\n{{"phone": "{BEN}", "name": "Ben"}}\n',
         f'"{ANN}"\n{{"phone": "{BEN}"}}\n',
@@ -188,7 +189,7 @@ def test_an_empty_file_has_no_users(name: str) -> None:
 
 
 def test_a_dash_is_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And complaints about it say so."""
+    """Complaints name stdin as the file."""
     stdin = io.TextIOWrapper(io.BytesIO(b"name,phone\nAnn\n"))
     monkeypatch.setattr(sys, "stdin", stdin)
 
@@ -237,7 +238,7 @@ def test_empty_cells_are_counted() -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_null_is_complained_about() -> None:
-    """By its key, if there is one."""
+    """A null is a line that cannot be read, and the key is named if there is one."""
     assert complaints("a.jsonl", '1\n2\n{"phone": null}\n', "phone") == [
         "a.jsonl, line 3: phone is null"
     ]

@@ -79,7 +79,7 @@ def test_starts_as_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_is_installed_as_a_program() -> None:
-    """And as a module, in a process of its own."""
+    """The program runs as a module as well, in a process of its own."""
     line = [sys.executable, "-m", "blockusers", "--version"]
 
     assert blockusers.__version__ in subprocess.check_output(line, text=True)

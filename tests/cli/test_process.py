@@ -55,6 +55,25 @@ class Signal(threading.Thread):
         os.kill(os.getpid(), self._number)
 
 
+def test_a_signal_that_comes_twice_is_one() -> None:
+    """`timeout` sends two at a time, so what is left to do has its time all the same."""
+    done = []
+
+    async def work() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.001)
+            done.append("what was left")
+
+    with pytest.raises(typer.Exit), error_boundary(debug=False):
+        process.run(work(), on_wait=lambda: None, patience=60)
+
+    assert done == ["what was left"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_job_says_what_is_done(
     command: Any, sandbox: Sandbox, tmp_path: Path, number: int
@@ -179,7 +198,7 @@ def test_describes_errors_in_a_line(error: Exception, line: str) -> None:
 def test_shows_a_traceback_only_if_asked(
     capsys: pytest.CaptureFixture[str], *, debug: bool
 ) -> None:
-    """And ends with the same line and code."""
+    """Whether it is shown or not, the line and the code are the same."""
     with pytest.raises(typer.Exit) as caught, error_boundary(debug=debug):
         raise ValueError("odd")
 
@@ -219,7 +238,7 @@ def test_a_reader_may_leave(closed_pipe: io.TextIOWrapper, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("command", ["list", "check"])
 def test_nobody_reads_a_list(to_nobody: Any, sandbox: Sandbox, command: str) -> None:
-    """As in `… | head`; that is no failure."""
+    """A reader that closes the pipe, as in `… | head`, is no failure."""
     sandbox.block(ANN)
 
     assert to_nobody(command, *([ANN] if command == "check" else [])) == 0
@@ -353,7 +372,7 @@ def test_works_in_a_pipe(shells: Shells) -> None:
 
 
 def test_ctrl_c_ends_a_real_process(environment: dict[str, str], sandbox: Sandbox) -> None:
-    """With 130 and a word about what is left, long before a request would time out."""
+    """It ends with 130 and says what is left, long before a request would time out."""
     sandbox.glitch(glitches.hang_before(), times=None)
     with subprocess.Popen(
         [*PROGRAM, "block", ANN, BEN],

@@ -72,7 +72,7 @@ def test_nobody_to_ask(command: Any, sandbox: Sandbox, file: Path) -> None:
 
     assert ran.code == 2
     assert (
-        "stdin is not a terminal, so I cannot ask; check with --dry-run, then add --yes"
+        "cannot ask, for stdin is not a terminal; check with --dry-run, then add --yes"
     ) in ran.stderr
     assert len(sandbox.blocklist()) == 20
 
@@ -85,7 +85,7 @@ def test_nobody_sees_the_question(
     ran = at_terminal("sync", file, log=log)
 
     assert ran.code == 2
-    assert "stderr is not a terminal, so I cannot ask" in log.read_text()
+    assert "cannot ask, for stderr is not a terminal" in log.read_text()
     assert len(sandbox.blocklist()) == 20
 
 

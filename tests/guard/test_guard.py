@@ -76,7 +76,7 @@ async def delivered(sandbox: Sandbox) -> None:
 
 async def settled(guard: Guard) -> bool:
     numbers = (await guard.status()).numbers.values()
-    return all(number.oldest is None for number in numbers)
+    return all(number.waiting_seconds is None for number in numbers)
 
 
 def changes_asked_for(sandbox: Sandbox) -> list[tuple[str, tuple[str, ...]]]:

@@ -68,6 +68,8 @@ class FakeGuard:
     deny_list: Denied = attrs.field(factory=Denied)
     answers: int | None = None
     seen: list[bytes] = attrs.field(factory=list)
+    asked: int = 0
+    """How often `status` was called."""
     until: asyncio.Event | None = None
     """`handle` returns when it is set."""
 
@@ -85,6 +87,7 @@ class FakeGuard:
         return self.answers or 200
 
     async def status(self) -> Status:
+        self.asked += 1
         if self.deny_list.away:
             raise StoreUnavailable("the store is away")
         return Status()
@@ -402,7 +405,7 @@ def lines(raw: bytes) -> list[str]:
 
 async def test_a_probe_sees_the_status(guard: FakeGuard, session: aiohttp.ClientSession) -> None:
     """`/healthz` is 200 with the status as JSON, and 503 while the store is away."""
-    async with serving(guard) as url:
+    async with serving(guard, health_every=0) as url:
         async with session.get(f"{url}/healthz") as answer:
             assert answer.status == 200
             assert await answer.json() == {"ok": True, "numbers": {NUMBER_ID: 7}}
@@ -410,6 +413,65 @@ async def test_a_probe_sees_the_status(guard: FakeGuard, session: aiohttp.Client
         async with session.get(f"{url}/healthz") as answer:
             assert answer.status == 503
             assert await answer.json() == {"ok": False}
+
+
+async def test_many_probes_cost_no_more_than_one(
+    guard: FakeGuard, session: aiohttp.ClientSession
+) -> None:
+    """An answer holds for some time, for to count what is left to do takes the store a while."""
+    async with serving(guard, health_every=3600) as url:
+        answers = [await session.get(f"{url}/healthz") for _ in range(3)]
+        assert [await answer.read() for answer in answers] == 3 * [await answers[0].read()]
+
+    assert guard.asked == 1
+
+
+# --------------------------------------------------------------------------- notices
+
+
+@pytest.fixture
+def notices() -> list[tuple[str, str]]:
+    return []
+
+
+async def test_tells_whether_the_url_was_verified(
+    guard: FakeGuard, session: aiohttp.ClientSession, notices: list[tuple[str, str]]
+) -> None:
+    """And if not, why: without it nobody knows why Meta does not take the URL."""
+    query = {"hub.mode": "subscribe", "hub.verify_token": TOKEN, "hub.challenge": "1158"}
+    async with serving(guard, on_notice=lambda *notice: notices.append(notice)) as url:
+        for token in (TOKEN, "another"):
+            async with session.get(f"{url}/webhook", params={**query, "hub.verify_token": token}):
+                pass
+
+    assert notices == [
+        ("verified", ""),
+        ("not_verified", "the verify token is missing or wrong"),
+    ]
+
+
+async def test_tells_of_a_wrong_signature(
+    guard: FakeGuard, session: aiohttp.ClientSession, notices: list[tuple[str, str]]
+) -> None:
+    """The app secret may be that of another app; a webhook with the right one is not told of."""
+    async with serving(guard, on_notice=lambda *notice: notices.append(notice)) as url:
+        await post(session, url, body(ANN))
+        await post(session, url, body(ANN), **signed(body(ANN), "another"))
+
+    assert notices == [("wrong_signature", "")]
+
+
+async def test_tells_what_the_bot_does_wrong(
+    guard: FakeGuard, bot: Bot, session: aiohttp.ClientSession, notices: list[tuple[str, str]]
+) -> None:
+    """Whatever it answers but 200 makes Meta send the webhook again."""
+    settings: dict[str, Any] = {"on_notice": lambda *notice: notices.append(notice)}
+    async with serving(guard, forward=bot.url, **settings) as url:
+        await post(session, url, body(ANN))
+        bot.answer = http(b"", "404 Not Found")
+        await post(session, url, body(ANN))
+
+    assert notices == [("bot_failed", "answered 404")]
 
 
 # --------------------------------------------------------------------------- forwarding
@@ -594,7 +656,7 @@ async def test_a_bot_that_is_away_gets_it_later(
     async with raw_server(Bot().serve) as gone:
         pass
     async with serving(guard, forward=gone) as url:
-        assert (await post(session, url, body(ANN)))[0] == 502
+        assert await post(session, url, body(ANN)) == (502, b"the bot cannot be reached")
 
     assert len(guard.seen) == 1
 
@@ -605,7 +667,7 @@ async def test_a_bot_that_hangs_is_not_waited_for(
     """When the bot does not answer within the time-out, that is 504."""
     bot.act = asyncio.Event().wait
     async with serving(guard, forward=bot.url, forward_timeout=0.05) as url:
-        assert (await post(session, url, body(ANN)))[0] == 504
+        assert await post(session, url, body(ANN)) == (504, b"the bot did not answer within 0.05 s")
 
 
 @pytest.mark.parametrize(

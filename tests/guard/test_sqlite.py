@@ -168,6 +168,28 @@ async def test_it_may_not_be_read(
     await fails_to_open(path, "it cannot be opened; check that it exists, and that this user may")
 
 
+def take_away(path: Path, *, is_deleted: bool) -> None:
+    """Delete the file, or put another one in its place."""
+    if is_deleted:
+        path.unlink()
+    else:
+        other = path.with_suffix(".backup")
+        other.touch()
+        other.replace(path)
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_another_file_took_its_place(path: Path, *, is_deleted: bool) -> None:
+    """Nothing is read from the old file or written to it, for nobody would ever see that."""
+    async with SqliteStore(path) as store:
+        await store.find([ANN])
+        take_away(path, is_deleted=is_deleted)
+
+        for use in (store.find([ANN]), store.add([Entry(ANN)])):
+            with pytest.raises(StoreUnavailable, match="another file took its place, or it was"):
+                await use
+
+
 async def test_an_empty_file_is_new(path: Path) -> None:
     """A file that was made by hand, or whose creation was cut short, is used."""
     await asyncio.to_thread(path.touch)

@@ -54,6 +54,21 @@ class DatabaseFile:
         """Return an error that names the file."""
         return StoreUnavailable(f"the store {self.path}: {problem}")
 
+    def identity(self) -> tuple[int, int] | None:
+        """Return what tells the file that is there now from any other; None if there is none."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def check_identity(self, opened: tuple[int, int] | None) -> None:
+        """Raise StoreUnavailable if this is not the file that was opened any more."""
+        if self.identity() != opened:
+            raise self.unavailable(
+                "another file took its place, or it was deleted; restart what uses it"
+            )
+
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
         """Raise StoreUnavailable in place of the errors of SQLite and of the operating system."""

@@ -91,13 +91,16 @@ class Worker(threading.Thread, ABC):
     def run(self) -> None:
         """Do groups of jobs until one of them ends the thread."""
         connection: sqlite3.Connection | None = None
+        opened: tuple[int, int] | None = None
         ends: list[Job] = []
         while not ends:
             jobs = self._next_group(connection)
             ends = [job for job in jobs if job.work is _end]
             works = [job for job in jobs if job.work is not _end]
             try:
-                connection = connection or self.connect()
+                if connection is None:
+                    connection, opened = self.connect(), self.file.identity()
+                self.file.check_identity(opened)
                 self.do_group(connection, works)
             except Exception as error:
                 for job in works:
