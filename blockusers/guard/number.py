@@ -37,7 +37,7 @@ class GuardedNumber:
         self.client = client
         self.observers = Observers(client.account.phone_number_id, "", (log, *observers))
         self._deny_list = deny_list
-        self._on_full = on_full
+        self._on_full: OnFull = on_full
         self._on_settled = on_settled
         self.make_drain()
 
