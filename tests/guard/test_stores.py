@@ -233,6 +233,24 @@ async def test_records_follow_a_move(store: Store) -> None:
     assert await to_recheck(store) == {ANN}
 
 
+async def test_records_of_others_stay_with_their_entries(store: Store) -> None:
+    """A move leaves alone who is denied by the entry of another."""
+    await has_blocked(store, block(entry=BOB))
+    await store.add([entry(ANN)])
+    await store.move([ANN], CAT, 950.0, "m1")
+
+    async with store.queue(HERE) as queue:
+        assert [record.entry for record in await queue.rechecks(9)] == [BOB]
+
+
+async def test_clocks_may_differ(store: Store) -> None:
+    """What was added up to five minutes after a change is moved; what came later is not."""
+    await store.add([entry(added_at=1250.0), entry(scope="1", added_at=1251.0)])
+
+    assert await store.move([ANN], BOB, 950.0, "m1")
+    assert [(each.user, each.scope) for each in await entries(store)] == [(ANN, "1"), (BOB, "*")]
+
+
 async def test_moves_of_some_scopes(store: Store) -> None:
     """Only entries of the scopes that are given move, and no aliases."""
     await store.add([entry(), entry(scope="1"), entry(scope="2")])
@@ -564,6 +582,18 @@ async def test_makes_room(store: Store, clock: Clock) -> None:
         (CAT, f"+{CAT}", Rank.MAKE_ROOM),
     ]
     assert page[0].ids == (ANN, BSUID)
+
+
+async def test_who_cannot_be_unblocked_makes_room_last(store: Store, clock: Clock) -> None:
+    """Others make room before somebody whose unblock failed for good."""
+    for person in (ANN, BOB):
+        await has_blocked(store, block(person))
+        clock.advance(1)
+    async with store.queue(HERE) as queue:
+        await queue.make_room(1, [])
+        await queue.settle([Result(each) for each in await queue.take(9, LATE)])
+        await queue.make_room(1, [])
+        assert [each.person for each in await queue.take(9, LATE)] == [BOB]
 
 
 CHANGES: dict[str, Callable[[Store], Any]] = {
