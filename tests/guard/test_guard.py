@@ -25,10 +25,11 @@ from blockusers.guard import (
     StoreUnavailable,
     Webhook,
 )
+from blockusers.guard.intents import Intent, Rank
 from blockusers.guard.stores.protocol import Store
 from blockusers.observe.events import SenderMatched
 from blockusers.sandbox import Rules, Sandbox, glitches
-from tests.guard.support import APP_SECRET, pass_time, signed, until, webhook_of
+from tests.guard.support import APP_SECRET, block, pass_time, signed, until, webhook_of
 from tests.support import Clock
 
 ANNA, BEN, CARL = "16505550001", "16505550002", "16505550003"
@@ -498,19 +499,26 @@ async def test_it_goes_on_with_what_was_left_open(
 # --------------------------------------------------------------------------- long lists, arguments
 
 
-async def test_a_long_list_is_unblocked_as_a_job(guard: Guard, sandbox: Sandbox) -> None:
-    """More than 100 removals go in one request of a job; those who fail are tried again."""
+def of_a_list(people: list[str], at: float) -> list[Intent]:
+    """Return intents to block the users of a long list."""
+    return [
+        attrs.evolve(block(each, at), phone_number_id=FIRST, entry="", rank=Rank.BULK)
+        for each in people
+    ]
+
+
+async def test_a_long_list_is_carried_out_as_a_job(
+    guard: Guard, sandbox: Sandbox, clock: Clock
+) -> None:
+    """Users of a long list go in one request, in the order of a job."""
     people = [f"1650556{number:04}" for number in range(101)]
     for person in people:
         sandbox.message_from(person)
-    await delivered(sandbox)
-    await guard.deny(people, origin="import")
+    await guard.deny_list.store.want(of_a_list(people, clock()), {})
     await until(lambda: settled(guard))
-    assert len(sandbox.blocklist()) == 101
 
-    await guard.deny_list.remove(origin="import")
-    await until(lambda: sandbox.blocklist() == set())
-    await until(lambda: settled(guard))
+    assert sandbox.blocklist() == {*people}
+    assert len(sandbox.requests) == 1
 
 
 async def test_a_job_that_is_refused_waits(guard: Guard, sandbox: Sandbox, clock: Clock) -> None:
@@ -518,17 +526,14 @@ async def test_a_job_that_is_refused_waits(guard: Guard, sandbox: Sandbox, clock
     people = [f"1650556{number:04}" for number in range(101)]
     for person in people:
         sandbox.message_from(person)
-    await delivered(sandbox)
-    await guard.deny(people, origin="import")
-    await until(lambda: settled(guard))
     refusal = {"error": {"code": 190, "message": "Invalid OAuth access token"}}
-    sandbox.glitch(glitches.answer(401, refusal), method="DELETE")
+    sandbox.glitch(glitches.answer(401, refusal))
 
-    await guard.deny_list.remove(origin="import")
+    await guard.deny_list.store.want(of_a_list(people, clock()), {})
     await until(lambda: state_is(guard, "paused"))
-    assert len(sandbox.blocklist()) == 101
+    assert sandbox.blocklist() == set()
     await pass_time(clock, guard.deny_list.store, 60.0)
-    await until(lambda: sandbox.blocklist() == set())
+    await until(lambda: sandbox.blocklist() == {*people})
 
 
 async def state_is(guard: Guard, state: str) -> bool:

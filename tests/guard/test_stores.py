@@ -251,6 +251,18 @@ async def test_clocks_may_differ(store: Store) -> None:
     assert [(each.user, each.scope) for each in await entries(store)] == [(ANN, "1"), (BOB, "*")]
 
 
+async def test_an_alias_stands_for_one_user(store: Store) -> None:
+    """An alias is not taken from a user who still has an entry."""
+    await store.add([entry(), entry(BOB)])
+    await store.want([], {BSUID: ANN})
+    await store.want([], {BSUID: BOB})
+    assert [each.entry.user for each in await store.find([BSUID])] == [ANN]
+
+    await store.remove(Filter([ANN]))
+    await store.want([], {BSUID: BOB})
+    assert [each.entry.user for each in await store.find([BSUID])] == [BOB]
+
+
 async def test_moves_of_some_scopes(store: Store) -> None:
     """Only entries of the scopes that are given move, and no aliases."""
     await store.add([entry(), entry(scope="1"), entry(scope="2")])
