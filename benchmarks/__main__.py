@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument(
         "--part",
         action="append",
-        choices=["limits", "accidents", "singles"],
+        choices=["limits", "accidents", "singles", "guards"],
         help="a part of `shared` (all by default)",
     )
     parser.add_argument("--logs", help="the folder for the logs of `stress`")

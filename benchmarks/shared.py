@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, cast
 import attrs
 
 from benchmarks.served import served
+from benchmarks.shared_guards import waits
 from benchmarks.shared_redis import RedisServer
 from benchmarks.shared_worker import Done, Task, Worker
 from benchmarks.simulation import Limit
@@ -36,7 +37,7 @@ APART: Final = 1.5
 """Seconds between the starts of two limits, so that the machine is not what limits them."""
 LONGEST: Final = 55.0
 """A job is stopped after so many seconds, as those of processes with a pace each have to be."""
-PARTS: Final = ("limits", "accidents", "singles")
+PARTS: Final = ("limits", "accidents", "singles", "guards")
 _PHONE: Final = "106540352242922"
 
 
@@ -65,6 +66,8 @@ def main(parts: Sequence[str] = PARTS) -> None:
         _accidents()
     if "singles" in parts:
         _singles()
+    if "guards" in parts:
+        _guards()
     print(f"\n{time.monotonic() - started:.0f} s in all")
 
 
@@ -296,3 +299,13 @@ def _latencies(mode: Mode, done: Sequence[Done]) -> str:
     refused = sum(each.refused for each in counted) / requests
     trips = sum(each.round_trips for each in done) / requests
     return f"{cuts[9]:.1f} | {cuts[-1]:.1f} | {refused:.1%} | {trips:.2f}"
+
+
+def _guards() -> None:
+    print(
+        "\nseconds from a message of a denied person to the block: 20/s on four guards, limit 2/s\n"
+    )
+    with RedisServer() as redis:
+        found = waits(redis.url)
+    cuts = statistics.quantiles(found, n=20)
+    print(f"{len(found)} people: p50 {cuts[9]:.2f}, p95 {cuts[-1]:.2f}, longest {found[-1]:.2f}")
