@@ -174,8 +174,10 @@ class Drain:
 
     async def _wait_until_due(self, queue: Queue) -> None:
         due = await queue.due_at(_AT_ONCE)
-        if due is None and await queue.due_at() is None:  # nothing is left to be stopped
-            self._is(State.DRAINING)
+        if due is None and self.state is not State.DRAINING:
+            counts = await self.store.counts(self.phone_number_id)
+            if counts.oldest is None:  # nothing is left of what it was stopped for
+                self._is(State.DRAINING)
         await queue.wait(_LONGEST_WAIT if due is None else max(0.0, due - self.store.clock()))
 
     async def _wait(self, queue: Queue, until: float) -> None:
