@@ -275,7 +275,10 @@ async def test_an_entry_that_expires_unblocks(guard: Guard, sandbox: Sandbox, cl
     clock.now += 60
     await until(lambda: sandbox.blocklist() == set())
 
-    assert await guard.deny_list.count() == 0
+    async def is_gone() -> bool:
+        return await guard.deny_list.count() == 0
+
+    await until(is_gone)
 
 
 async def test_to_deny_blocks_at_once(guard: Guard, sandbox: Sandbox) -> None:
