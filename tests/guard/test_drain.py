@@ -269,6 +269,21 @@ async def test_a_refused_token_pauses_the_number(store: Store, clock: Clock) -> 
     ]
 
 
+async def test_a_pause_ends_with_what_it_was_for(store: Store, clock: Clock) -> None:
+    """Once nobody is to be blocked any more, the number is not paused any more."""
+    revoked = AuthenticationError("Invalid OAuth access token", 190)
+    server = Server(lambda _, users: [revoked] * len(users))
+    await deny(store, ANNA)
+    async with draining(store, server) as drain:
+        await store.want([block(ANNA, clock())], {})
+        await until(lambda: drain.state is State.PAUSED)
+        await store.remove(Filter([ANNA]))
+        await pass_time(clock, store, 60.0)
+        await until(lambda: drain.state is State.DRAINING)
+
+    assert len(server.asked) == 1
+
+
 async def test_one_invalid_user_harms_no_other(store: Store, clock: Clock) -> None:
     """Of a page that the server refuses for one user, all the others are blocked."""
     people = [f"1650555{number:04}" for number in range(64)]
