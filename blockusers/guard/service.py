@@ -10,7 +10,9 @@ Meta wants HTTPS, so in production a server that speaks TLS stands in front of i
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -150,7 +152,8 @@ def make_app(
 def make_runner(app: web.Application, *, shutdown_timeout: float = 10.0) -> web.AppRunner:
     """Return what runs the service.
 
-    It never decompresses a body, and writes no access log: that would show the verify token.
+    It never decompresses a body, and writes no access log: that would show the verify token. Of
+    requests that cannot be read it logs no more than the kind of the error, for the same reason.
 
     Args:
         app: The service.
@@ -159,10 +162,29 @@ def make_runner(app: web.Application, *, shutdown_timeout: float = 10.0) -> web.
     return web.AppRunner(
         app,
         access_log=None,
+        logger=_http_log(),
         auto_decompress=False,
         lingering_time=_LINGERING,
         shutdown_timeout=shutdown_timeout,
     )
+
+
+def _http_log() -> logging.Logger:
+    """Return the log for aiohttp's own errors, which quote the request that they are about."""
+    log = logging.getLogger("blockusers.http")
+    log.addFilter(_without_quotes)
+    return log
+
+
+def _without_quotes(record: logging.LogRecord) -> bool:
+    """Leave of an error in the log only its class, and the line that raised it."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        last = traceback.extract_tb(error.__traceback__)[-1:]
+        where = "".join(f" ({each.filename}:{each.lineno})" for each in last)
+        record.msg = f"{record.getMessage()}: {type(error).__name__}{where}"
+        record.args, record.exc_info = None, None
+    return True
 
 
 @attrs.define

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import hashlib
 import hmac
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from io import BytesIO
@@ -192,6 +193,32 @@ async def test_the_verify_token_is_not_logged(
     async with serving(guard) as url, session.get(f"{url}/webhook", params=query) as answer:
         assert answer.status == 403
 
+    assert "tell-tale" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /webhook?hub.verify_token=tell-tale&hub.challenge=\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /webhook HTTP/1.1\r\nHost: x\r\ntell tale: tell-tale\r\n\r\n",
+    ],
+    ids=["query", "header"],
+)
+async def test_what_cannot_be_read_is_not_logged(
+    guard: FakeGuard, caplog: pytest.LogCaptureFixture, request_: bytes
+) -> None:
+    """Of a request that cannot be read the log has the kind of the error, and no word of it."""
+    caplog.set_level(0)
+    async with serving(guard) as url:
+        host, port = url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(request_)
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        logging.getLogger("blockusers.http").info("other lines stay")
+
+    assert "Error handling request" in caplog.text
+    assert "other lines stay" in caplog.text
     assert "tell-tale" not in caplog.text
 
 
